@@ -1,0 +1,21 @@
+/*
+ * unit.h - what the unit tests share (tests).
+ */
+#ifndef VALENCE_TESTS_UNIT_H
+#define VALENCE_TESTS_UNIT_H
+
+#include <stddef.h>
+
+/*
+ * Runs f(ctx) in a child process and returns the signal that ended it, 0 if it returned, or -1 if the
+ * child could not be run. Its standard error is put into @text, NUL-terminated and cut; text may be NULL.
+ */
+int unit_death(void (*f)(void *ctx), void *ctx, char *text, size_t text_bytes);
+int unit_death_signal(void (*f)(void *ctx), void *ctx);
+
+/* One function for each line of suites.def: it registers its suite. */
+#define SUITE(name) void suite_##name(void);
+#include "suites.def"
+#undef SUITE
+
+#endif

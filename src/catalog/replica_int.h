@@ -1,0 +1,123 @@
+/* replica_int.h - shared by the files of the replica (catalog). */
+#ifndef VALENCE_CATALOG_REPLICA_INT_H
+#define VALENCE_CATALOG_REPLICA_INT_H
+
+#include "base/assert.h"
+#include "catalog/replica.h"
+
+#define ATOM_ID_SCRATCH (~UINT64_C(0) - 1) /* of a half that is thrown away at once */
+
+struct barrier { rel_id relation; seq_index index; };
+
+struct part_set {
+	engine_id engine;
+	txn_id txn;
+	uint32_t attempt;
+	seq_index committed; /* 0: open */
+	struct list all;
+	VEC(struct record *) parts; /* each with its payload behind it, in order of index */
+};
+
+struct catalog_leaf { struct slice lo; atom_id atom; struct hold hold; };
+
+struct route_entry {
+	row_id lo, hi;
+	struct slice lo_key;
+	atom_id atom;
+	seq_index epoch;
+	struct frame *frame;
+	uint64_t frames_version; /* frame is right when it equals the replica's */
+};
+struct route_table {
+	rel_id storage;
+	uint32_t count;
+	struct route_entry *at;
+	struct arena arena;
+};
+
+/* Beside a frame that was installed: which records it already contains. */
+struct copy { seq_index as_of; };
+
+struct replica {
+	struct mem *mem;
+	struct logger *log;
+	const struct replica_events *events;
+	void *ctx;
+	bool archive;
+	engine_id self;
+	struct atom_store *store;
+	struct frame *root;
+	seq_index applied, horizon;
+	uint64_t wall_us, log_id, schema_version, frames_version;
+	engine_id next_engine;
+	VEC(struct member *) members;
+	VEC(struct intent) intents;
+	VEC(struct barrier) barriers;
+	VEC(struct catalog_leaf *) catalogs[ATOM_INDEX_CAT + 1]; /* by kind, sorted by lo */
+	struct map routes;      /* storage -> struct route_table */
+	struct map parts;       /* (engine, txn) -> struct part_set */
+	struct list part_sets;
+	struct arena turn;      /* scratch of one primitive */
+	struct slice *fences;   /* CREATE_ATOMS_MAX, for decoding */
+	struct frame *only;     /* replay: effects are for this frame alone */
+	/* a commit that is being applied */
+	struct {
+		bool active;
+		struct part_set *set;
+		uint32_t part_at;
+		struct op_reader ops;
+		uint32_t ordinal;
+	} cur;
+	struct op_reader replay_ops;
+};
+
+static inline void be64(uint8_t *p, uint64_t v)
+{
+	v = __builtin_bswap64(v);
+	memcpy(p, &v, 8);
+}
+static inline uint64_t from_be64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, 8);
+	return __builtin_bswap64(v);
+}
+
+/* root.c */
+void root_load(struct replica *rp);             /* mirrors from the root's image */
+void root_put_u64(struct replica *rp, seq_index index, char tag, uint64_t key, uint64_t value);
+void root_remove(struct replica *rp, seq_index index, char tag, uint64_t key);
+void root_join(struct replica *rp, seq_index index, const struct join_payload *join);
+void root_remove_member(struct replica *rp, seq_index index, engine_id id, uint8_t cause);
+void root_set_last_seq(struct replica *rp, seq_index index, struct member *m, uint64_t seq);
+void root_open_intent(struct replica *rp, const struct intent *in);
+void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed);
+seq_index root_barrier(const struct replica *rp, rel_id relation);
+void root_put_catalog(struct replica *rp, seq_index index, enum atom_kind kind, struct slice lo, atom_id atom,
+		      const struct hold *h);
+struct catalog_leaf *root_catalog_leaf(struct replica *rp, enum atom_kind kind, const void *key, uint32_t key_len);
+struct catalog_leaf *root_catalog_atom(struct replica *rp, atom_id atom);
+struct member *root_member(const struct replica *rp, engine_id id);
+
+/* hold.c */
+void hold_encode(const struct hold *h, struct buf *out);
+bool hold_decode(const void *p, size_t bytes, struct hold *out);
+void hold_put(struct replica *rp, seq_index index, atom_id atom, const struct hold *h);
+bool hold_read(struct replica *rp, atom_id atom, struct hold *out); /* newest, from a held leaf; while applying */
+
+/* route.c */
+void route_invalidate(struct replica *rp, rel_id storage);
+void route_invalidate_all(struct replica *rp);
+struct route_entry *route_row(struct replica *rp, rel_id storage, row_id row); /* covering; NULL */
+struct route_entry *route_key(struct replica *rp, rel_id storage, const void *key, uint32_t key_len);
+struct frame *route_frame(struct replica *rp, struct route_entry *e);
+
+/* replica.c: for apply */
+struct frame *replica_writable(struct replica *rp, struct frame *f, seq_index index); /* NULL: skip it */
+struct frame *catalog_frame(struct replica *rp, enum atom_kind kind, const void *key, uint32_t key_len,
+			    seq_index index); /* the leaf to change; NULL: not ours to change */
+void replica_changed(struct replica *rp, struct frame *f, seq_index index);
+struct copy *frame_copy(struct frame *f);
+
+#endif

@@ -1,0 +1,373 @@
+/*
+ * root.c - the root atom and its mirror: members, intents, barriers, catalog leaves (catalog).
+ *
+ * Every change goes to the image first (leaf_put) and to the mirror by the same function, so that root_load() of
+ * the image gives the same mirror. Keys: one tag byte, then the key, big-endian where it is a number.
+ *   'L' log id          'N' next engine id      'M' engine -> u64 joined, join payload   'Q' engine -> u64 last seq
+ *   'B' relation -> u64 barrier                 'I' index -> u64 relation, u8 mode, u64 engine, u64 txn
+ *   'C' catalog kind, lower fence -> u64 atom, struct hold
+ */
+#include "catalog/replica_int.h"
+
+static uint32_t tag_key(uint8_t key[9], char tag, uint64_t n)
+{
+	key[0] = (uint8_t)tag;
+	be64(key + 1, n);
+	return 9;
+}
+
+static void put(struct replica *rp, seq_index index, const void *key, uint32_t key_len, const void *value,
+		uint32_t value_len)
+{
+	leaf_put(rp->store, rp->root, index, key, key_len, value, value_len);
+	replica_changed(rp, rp->root, index);
+}
+
+void root_put_u64(struct replica *rp, seq_index index, char tag, uint64_t key, uint64_t value)
+{
+	uint8_t k[9];
+
+	tag_key(k, tag, key);
+	put(rp, index, k, 9, &value, 8);
+}
+
+void root_remove(struct replica *rp, seq_index index, char tag, uint64_t key)
+{
+	uint8_t k[9];
+
+	tag_key(k, tag, key);
+	leaf_remove(rp->store, rp->root, index, k, 9);
+	replica_changed(rp, rp->root, index);
+}
+
+/* -- members --------------------------------------------------------------------------------------- */
+
+static uint32_t member_place(const struct replica *rp, engine_id id)
+{
+	uint32_t lo = 0, hi = (uint32_t)rp->members.count;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (rp->members.at[mid]->id < id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+struct member *root_member(const struct replica *rp, engine_id id)
+{
+	uint32_t i = member_place(rp, id);
+
+	return i < rp->members.count && rp->members.at[i]->id == id ? rp->members.at[i] : NULL;
+}
+
+static struct member *member_insert(struct replica *rp, const struct member *m)
+{
+	struct member *copy = MEM_NEW(rp->mem, struct member);
+	uint32_t i = member_place(rp, m->id);
+
+	*copy = *m;
+	VEC_PUSH(rp->mem, &rp->members, copy);
+	memmove(&rp->members.at[i + 1], &rp->members.at[i],
+		(rp->members.count - 1 - i) * sizeof *rp->members.at);
+	rp->members.at[i] = copy;
+	return copy;
+}
+
+void root_set_last_seq(struct replica *rp, seq_index index, struct member *m, uint64_t seq)
+{
+	m->last_seq = seq;
+	root_put_u64(rp, index, 'Q', m->id, seq);
+}
+
+void root_join(struct replica *rp, seq_index index, const struct join_payload *join)
+{
+	struct member m = {.kind = join->kind, .joined = index, .join = *join};
+	struct member *in;
+	uint8_t key[9];
+	struct buf b;
+
+	if (join->log_id && !rp->log_id) {
+		rp->log_id = join->log_id;
+		root_put_u64(rp, index, 'L', 0, join->log_id);
+	}
+	m.id = rp->next_engine++;
+	root_put_u64(rp, index, 'N', 0, rp->next_engine);
+	buf_init(&b, rp->mem);
+	put_u64(&b, index);
+	join_encode(&b, join);
+	tag_key(key, 'M', m.id);
+	put(rp, index, key, 9, b.data, (uint32_t)b.size);
+	buf_fini(&b);
+	in = member_insert(rp, &m);
+	rp->events->member_joined(rp->ctx, in);
+}
+
+void root_remove_member(struct replica *rp, seq_index index, engine_id id, uint8_t cause)
+{
+	uint32_t i = member_place(rp, id);
+	struct member *m;
+
+	ASSERT(i < rp->members.count && rp->members.at[i]->id == id);
+	m = rp->members.at[i];
+	memmove(&rp->members.at[i], &rp->members.at[i + 1],
+		(rp->members.count - 1 - i) * sizeof *rp->members.at);
+	rp->members.count--;
+	root_remove(rp, index, 'M', id);
+	root_remove(rp, index, 'Q', id);
+	root_close_intents(rp, index, id, 0, false);
+	rp->events->member_removed(rp->ctx, m, cause);
+	MEM_FREE(rp->mem, m);
+}
+
+/* -- intents and barriers (P13) ---------------------------------------------------------------------- */
+
+void root_open_intent(struct replica *rp, const struct intent *in)
+{
+	uint8_t key[9];
+	struct buf b;
+
+	buf_init(&b, rp->mem);
+	put_u64(&b, in->relation);
+	put_u8(&b, in->mode);
+	put_u64(&b, in->engine);
+	put_u64(&b, in->txn);
+	tag_key(key, 'I', in->index);
+	put(rp, in->index, key, 9, b.data, (uint32_t)b.size);
+	buf_fini(&b);
+	VEC_PUSH(rp->mem, &rp->intents, *in);
+	rp->events->intent_opened(rp->ctx, in);
+}
+
+seq_index root_barrier(const struct replica *rp, rel_id relation)
+{
+	for (size_t i = 0; i < rp->barriers.count; i++)
+		if (rp->barriers.at[i].relation == relation)
+			return rp->barriers.at[i].index;
+	return 0;
+}
+
+/* Barriers at or below the horizon can void nothing any more: plans below it are void anyway. */
+static void set_barrier(struct replica *rp, seq_index index, rel_id relation, seq_index d)
+{
+	size_t kept = 0;
+	bool found = false;
+
+	for (size_t i = 0; i < rp->barriers.count; i++) {
+		struct barrier b = rp->barriers.at[i];
+
+		if (b.relation == relation) {
+			b.index = d;
+			found = true;
+		} else if (b.index <= rp->horizon) {
+			root_remove(rp, index, 'B', b.relation);
+			continue;
+		}
+		rp->barriers.at[kept++] = b;
+	}
+	rp->barriers.count = kept;
+	if (!found) {
+		struct barrier b = {relation, d};
+
+		VEC_PUSH(rp->mem, &rp->barriers, b);
+	}
+	root_put_u64(rp, index, 'B', relation, d);
+}
+
+/* txn 0: all of the engine's. */
+void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed)
+{
+	for (size_t i = 0; i < rp->intents.count;) {
+		struct intent in = rp->intents.at[i];
+
+		if (in.engine != engine || (txn && in.txn != txn)) {
+			i++;
+			continue;
+		}
+		memmove(&rp->intents.at[i], &rp->intents.at[i + 1],
+			(rp->intents.count - 1 - i) * sizeof *rp->intents.at);
+		rp->intents.count--;
+		root_remove(rp, index, 'I', in.index);
+		if (committed)
+			set_barrier(rp, index, in.relation, in.index);
+		rp->events->intent_closed(rp->ctx, &in);
+	}
+}
+
+/* -- catalog leaves ------------------------------------------------------------------------------------ */
+
+static int slice_compare(const void *a, uint32_t a_len, const void *b, uint32_t b_len)
+{
+	uint32_t n = a_len < b_len ? a_len : b_len;
+	int c = n ? memcmp(a, b, n) : 0;
+
+	return c ? c : (a_len > b_len) - (a_len < b_len);
+}
+
+static void mirror_catalog(struct replica *rp, enum atom_kind kind, struct slice lo, atom_id atom,
+			   const struct hold *h)
+{
+	struct catalog_leaf *c;
+	size_t i = 0;
+
+	while (i < rp->catalogs[kind].count &&
+	       slice_compare(rp->catalogs[kind].at[i]->lo.p, rp->catalogs[kind].at[i]->lo.bytes, lo.p, lo.bytes) < 0)
+		i++;
+	if (i < rp->catalogs[kind].count && rp->catalogs[kind].at[i]->atom == atom) {
+		rp->catalogs[kind].at[i]->hold = *h;
+		return;
+	}
+	c = MEM_NEW(rp->mem, struct catalog_leaf);
+	c->atom = atom;
+	c->hold = *h;
+	c->lo.bytes = lo.bytes;
+	if (lo.bytes) {
+		uint8_t *p = mem_alloc(rp->mem, lo.bytes);
+
+		memcpy(p, lo.p, lo.bytes);
+		c->lo.p = p;
+	}
+	VEC_PUSH(rp->mem, &rp->catalogs[kind], c);
+	memmove(&rp->catalogs[kind].at[i + 1], &rp->catalogs[kind].at[i],
+		(rp->catalogs[kind].count - 1 - i) * sizeof c);
+	rp->catalogs[kind].at[i] = c;
+}
+
+void root_put_catalog(struct replica *rp, seq_index index, enum atom_kind kind, struct slice lo, atom_id atom,
+		      const struct hold *h)
+{
+	uint8_t key[2 + LEAF_KEY_MAX];
+	struct buf b;
+
+	key[0] = 'C';
+	key[1] = (uint8_t)kind;
+	ASSERT_OP(lo.bytes + 2, <=, LEAF_KEY_MAX);
+	if (lo.bytes)
+		memcpy(key + 2, lo.p, lo.bytes);
+	buf_init(&b, rp->mem);
+	put_u64(&b, atom);
+	hold_encode(h, &b);
+	put(rp, index, key, 2 + lo.bytes, b.data, (uint32_t)b.size);
+	buf_fini(&b);
+	mirror_catalog(rp, kind, lo, atom, h);
+}
+
+struct catalog_leaf *root_catalog_leaf(struct replica *rp, enum atom_kind kind, const void *key, uint32_t key_len)
+{
+	struct catalog_leaf *found = NULL;
+
+	for (size_t i = 0; i < rp->catalogs[kind].count; i++) {
+		struct catalog_leaf *c = rp->catalogs[kind].at[i];
+
+		if (slice_compare(c->lo.p, c->lo.bytes, key, key_len) > 0)
+			break;
+		found = c;
+	}
+	return found;
+}
+
+struct catalog_leaf *root_catalog_atom(struct replica *rp, atom_id atom)
+{
+	for (int kind = ATOM_SCHEMA_CAT; kind <= ATOM_INDEX_CAT; kind++)
+		for (size_t i = 0; i < rp->catalogs[kind].count; i++)
+			if (rp->catalogs[kind].at[i]->atom == atom)
+				return rp->catalogs[kind].at[i];
+	return NULL;
+}
+
+/* -- the mirror from the image ------------------------------------------------------------------------- */
+
+static void load_member(struct replica *rp, engine_id id, struct slice v)
+{
+	struct member m = {.id = id};
+
+	ASSERT_OP(v.bytes, >, 8);
+	memcpy(&m.joined, v.p, 8);
+	ASSERT(join_decode(v.p + 8, v.bytes - 8, &m.join) == ST_OK);
+	m.kind = m.join.kind;
+	member_insert(rp, &m);
+}
+
+static void load_intent(struct replica *rp, seq_index index, struct slice v)
+{
+	struct reader r = reader_init(v.p, v.bytes);
+	struct intent in = {.index = index};
+
+	in.relation = get_u64(&r);
+	in.mode = get_u8(&r);
+	in.engine = get_u64(&r);
+	in.txn = get_u64(&r);
+	ASSERT(reader_ok(&r));
+	VEC_PUSH(rp->mem, &rp->intents, in);
+}
+
+static void load_entry(struct replica *rp, const struct leaf_entry *e)
+{
+	uint64_t key = e->key.bytes == 9 ? from_be64(e->key.p + 1) : 0, value = 0;
+	struct hold h;
+	struct barrier b;
+	struct member *m;
+
+	if (e->value.bytes == 8)
+		memcpy(&value, e->value.p, 8);
+	switch (e->key.p[0]) {
+	case 'L':
+		rp->log_id = value;
+		break;
+	case 'N':
+		rp->next_engine = value;
+		break;
+	case 'M':
+		load_member(rp, key, e->value);
+		break;
+	case 'Q':
+		m = root_member(rp, key);
+		ASSERT(m);
+		m->last_seq = value;
+		break;
+	case 'B':
+		b = (struct barrier){key, value};
+		VEC_PUSH(rp->mem, &rp->barriers, b);
+		break;
+	case 'I':
+		load_intent(rp, key, e->value);
+		break;
+	case 'C':
+		memcpy(&value, e->value.p, 8);
+		ASSERT(hold_decode(e->value.p + 8, e->value.bytes - 8, &h));
+		mirror_catalog(rp, e->key.p[1], (struct slice){e->key.p + 2, e->key.bytes - 2, 0}, value, &h);
+		break;
+	default:
+		UNREACHABLE();
+	}
+}
+
+void root_load(struct replica *rp)
+{
+	struct leaf_entry entries[64];
+	struct slice from = {0};
+	uint32_t count;
+
+	rp->root = atom_find(rp->store, ATOM_ID_ROOT);
+	ASSERT(rp->root);
+	do {
+		struct arena_mark mark = arena_mark(&rp->turn);
+		uint8_t last[LEAF_KEY_MAX];
+
+		ASSERT(leaf_scan(rp->store, rp->root, LEAF_NEWEST, from.p, from.bytes, from.p != NULL, false,
+				 64, &rp->turn, entries, &count) == ST_OK);
+		for (uint32_t i = 0; i < count; i++)
+			load_entry(rp, &entries[i]);
+		if (count) {
+			memcpy(last, entries[count - 1].key.p, entries[count - 1].key.bytes);
+			from.bytes = entries[count - 1].key.bytes;
+		}
+		arena_rewind(&rp->turn, mark);
+		if (count)
+			from.p = arena_dup(&rp->turn, last, from.bytes);
+	} while (count == 64);
+	arena_reset(&rp->turn);
+}

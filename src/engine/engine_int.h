@@ -1,0 +1,172 @@
+/* engine_int.h - shared by the files of the engine core (engine). */
+#ifndef VALENCE_ENGINE_ENGINE_INT_H
+#define VALENCE_ENGINE_ENGINE_INT_H
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "catalog/replica.h"
+#include "engine/engine.h"
+#include "engine/sequencer/seq.h"
+#include "engine/txn/msg.h"
+#include "engine/txn/txns.h"
+#include "net/relay/relay.h"
+
+#define ENGINE_WINDOW_BYTES (64u << 20) /* of the log kept in memory for children, pulls and replay */
+
+/* One batch of the log as it is kept. */
+struct logged {
+	seq_index first, last;
+	uint64_t pos;           /* consensus position; archives; 0 elsewhere */
+	uint32_t bytes, count;
+	uint8_t *data;
+	uint8_t *verdicts;      /* enum verdict per record, once applied */
+};
+struct window {
+	struct mem *mem;
+	struct logged **at;     /* in order; a ring would save a memmove now and then */
+	size_t head, count, cap;
+	uint64_t bytes;
+	seq_index next;         /* index after the last */
+};
+void window_init(struct window *w, struct mem *mem, seq_index next);
+void window_fini(struct window *w);
+void window_reset(struct window *w, seq_index next);
+/* data is a whole batch that starts at w->next and has records; copied. */
+struct logged *window_add(struct window *w, const struct batch *b, const void *data, size_t bytes, uint64_t pos);
+struct logged *window_find(const struct window *w, seq_index index); /* the batch that has it; NULL */
+seq_index window_first(const struct window *w); /* next when empty */
+void window_trim(struct window *w, uint64_t limit_bytes, seq_index keep_from);
+
+struct failover {
+	char cause[32];
+	engine_id engine;
+	uint64_t noticed_wall_us, noticed_us;
+	seq_index index;
+	uint64_t atoms, took_us;
+};
+#define FAILOVERS_KEPT 64
+
+struct leader {                 /* what the engine whose voter leads keeps */
+	bool active;            /* the own term's first entry is applied: records are taken */
+	uint64_t since_us;
+	seq_index next_index;
+	seq_index horizon;      /* last given out */
+	uint64_t wall_us;
+	struct buf pending;     /* records taken and not yet in a batch */
+	uint32_t pending_count;
+	struct map accepted;    /* engine -> struct accepted: last number taken */
+	VEC(struct accepted *) accepted_all;
+	struct map reports;     /* engine -> struct report */
+	VEC(struct report *) reports_all;
+	VEC(engine_id) removing;
+	VEC(uint64_t) joining;  /* nonces proposed */
+};
+struct accepted { engine_id engine; uint64_t seq; };
+struct report { engine_id engine; seq_index applied, need; uint64_t at_us; };
+
+struct checkpoint_work;
+struct latest_ask { uint64_t id; engine_id engine; uint64_t request; };
+
+struct engine {
+	struct mem mem_account, *mem;
+	struct logger *log;
+	struct clock clock;
+	struct timers *timers;
+	struct engine_config cfg;       /* strings copied */
+	char **contacts;
+	uint32_t contact_count;
+	enum engine_state state;
+	struct error error;
+	struct rng rng;
+	bool archive, kicked, leaving, resubmit;
+	bool members_changed, self_removed;
+	uint8_t self_removed_cause;
+	engine_id self_pending;         /* joined, by a record being applied */
+	struct txns *txns;
+	struct replica *rp;
+	struct relay *relay;
+	struct window window;
+	engine_id self;
+	uint64_t nonce;
+	struct join_payload me;         /* what it says when it joins */
+	uint64_t joined_at_us, join_sent_us;
+	/* apply */
+	struct logged *applying;
+	struct batch batch;
+	struct batch_iter iter;
+	struct record record;
+	bool have_record;
+	uint64_t applied_pos, committed_pos; /* archive: consensus positions applied, and handed out by it */
+	/* archive */
+	struct store *store;
+	struct store_recovered recovered;
+	struct seq *seq;
+	struct seq_voters voters;       /* newest in the log */
+	uint64_t voters_pos;
+	struct leader leader;
+	struct checkpoint_work *checkpoint;
+	uint64_t checkpoint_journal_bytes; /* journal size at the last one */
+	seq_index checkpoint_index;
+	uint64_t checkpoint_pos;
+	VEC(atom_id) gone;              /* destroyed since the last checkpoint */
+	engine_id leader_id;            /* as far as known */
+	struct timer seq_timer, tick_timer;
+	uint64_t report_at_us, next_latest;
+	VEC(struct latest_ask) latest;
+	/* failovers */
+	struct failover failovers[FAILOVERS_KEPT];
+	uint64_t failover_count;
+	struct map noticed;             /* engine -> when first suspected here (us + 1 as pointer) */
+	uint64_t committed_index, records_applied, batches_made;
+};
+
+static inline uint64_t engine_now(const struct engine *e) { return clock_now_us(&e->clock); }
+
+/* log.c: window and apply */
+int log_apply_some(struct engine *e);
+void log_receive(struct engine *e, const void *data, size_t bytes, uint64_t pos); /* a batch, from parent or consensus */
+enum status log_replay(struct engine *e, seq_index as_of, struct frame *f);
+
+/* leader.c */
+void leader_init(struct engine *e);
+void leader_fini(struct engine *e);
+void leader_role(struct engine *e, enum seq_role role);
+void leader_submit(struct engine *e, engine_id from, struct reader *r);
+void leader_turn(struct engine *e);
+void leader_join(struct engine *e, const void *payload, size_t bytes);
+void leader_suspect(struct engine *e, engine_id reporter, engine_id who, const char *cause);
+void leader_remove(struct engine *e, engine_id who, enum remove_cause cause);
+void leader_report(struct engine *e, engine_id from, seq_index applied, seq_index need);
+void leader_tick(struct engine *e);
+void leader_applied(struct engine *e, const struct record *r, enum verdict v);
+
+/* archive.c: store, consensus, checkpoints */
+enum status archive_open(struct engine *e, struct error *err);
+void archive_close(struct engine *e);
+void archive_turn(struct engine *e);
+void archive_joined(struct engine *e, uint64_t log_id, const struct seq_voters *voters);
+void archive_frame_gone(struct engine *e, struct frame *f);
+void archive_voters_to_relay(struct engine *e);
+extern const struct seq_host archive_seq_host;
+
+/* member.c: joining, leaving, membership changes */
+extern const struct relay_events member_relay_events;
+void member_start(struct engine *e);
+void member_joined(struct engine *e, const struct member *m);
+void member_removed(struct engine *e, const struct member *m, uint8_t cause);
+void member_turn(struct engine *e);
+void member_tick(struct engine *e);
+void member_rejoin(struct engine *e);
+void member_update_relay(struct engine *e);
+void member_voters_encode(struct engine *e, struct buf *b);
+#define VOTER_RAFT 1
+#define VOTER_JOIN 2
+
+/* engine_views.c */
+enum status engine_view_row(void *ctx, const char *view, uint64_t at, struct arena *arena, struct cell *cells,
+			    uint32_t count);
+
+void engine_fail(struct engine *e, const struct error *err);
+
+#endif

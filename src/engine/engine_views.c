@@ -1,0 +1,203 @@
+/*
+ * engine_views.c - the cluster as rows: engines, log, failovers, metrics, tree (engine; contract.md).
+ */
+#include "engine/engine_int.h"
+
+#include <string.h>
+
+#include "net/tree/tree.h"
+
+#define LOG_ROWS 1000
+#define EPOCH_2000_US UINT64_C(946684800000000) /* SQL's timestamps count from 2000-01-01 */
+
+static struct cell number(uint64_t v)
+{
+	return (struct cell){.phys = PHYS_I64, .i = (int64_t)v};
+}
+
+static struct cell number_or_null(uint64_t v)
+{
+	return (struct cell){.phys = PHYS_I64, .i = (int64_t)v, .null = v == 0};
+}
+
+static struct cell real(double v)
+{
+	return (struct cell){.phys = PHYS_F64, .f = v};
+}
+
+static struct cell text(struct arena *arena, const char *s)
+{
+	return (struct cell){.phys = PHYS_VAR, .bytes = (uint32_t)strlen(s), .var = arena_dup(arena, s, strlen(s) + 1)};
+}
+
+/* Its own parent an engine knows; of the others, the place that the membership gives them. */
+static engine_id parent_of(struct engine *e, uint32_t i, struct arena *arena)
+{
+	uint32_t n = replica_member_count(e->rp);
+	struct tree_node *nodes;
+
+	if (replica_member_at(e->rp, i)->id == e->self)
+		return relay_parent(e->relay);
+	nodes = ARENA_NEW_N(arena, struct tree_node, n);
+	for (uint32_t k = 0; k < n; k++) {
+		const struct member *m = replica_member_at(e->rp, k);
+
+		nodes[k] = (struct tree_node){m->id, m->join.voter_id != 0, m->join.location};
+	}
+	return tree_parent(nodes, n, i, e->cfg.fan_out ? e->cfg.fan_out : 8);
+}
+
+static enum status engines_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
+{
+	const struct member *m;
+	const struct report *r;
+
+	if (at >= replica_member_count(e->rp))
+		return ST_END;
+	m = replica_member_at(e->rp, (uint32_t)at);
+	r = map_find(&e->leader.reports, m->id);
+	c[0] = number(m->id);
+	c[1] = text(arena, m->join.name);
+	c[2] = text(arena, m->kind == ENGINE_ARCHIVE ? "archive" : "cache");
+	c[3] = text(arena, m->join.address);
+	c[4] = number_or_null(parent_of(e, (uint32_t)at, arena));
+	c[5] = number(m->joined);
+	c[6] = number_or_null(m->id == e->self ? replica_applied(e->rp) : r ? r->applied : 0);
+	c[7] = text(arena, m->id == e->leader_id ? "leader" : map_find(&e->noticed, m->id) ? "suspect" : "member");
+	return ST_OK;
+}
+
+static const char *outcome_name(uint8_t v)
+{
+	return v == VERDICT_OK ? "ok" : v == VERDICT_VOID ? "void" : v == VERDICT_DUP ? "repeated" : "pending";
+}
+
+/* The newest LOG_ROWS records, oldest first. */
+static enum status log_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
+{
+	seq_index last = e->window.next - 1, first = window_first(&e->window), index;
+	struct logged *l;
+	struct batch b;
+	struct batch_iter it = {0};
+	struct record *r;
+
+	if (last - first + 1 > LOG_ROWS && last >= first)
+		first = last - LOG_ROWS + 1;
+	index = first + at;
+	l = index <= last ? window_find(&e->window, index) : NULL;
+	if (!l || batch_decode(l->data, l->bytes, &b) != ST_OK)
+		return ST_END;
+	r = ARENA_NEW(arena, struct record);
+	while (batch_next(&b, &it, r) == ST_OK && r->index < index)
+		;
+	c[0] = number(index);
+	c[1] = text(arena, record_kind_name(r->kind));
+	c[2] = number_or_null(r->engine);
+	c[3] = number(r->payload_bytes);
+	c[4] = text(arena, outcome_name(l->verdicts[index - l->first]));
+	return ST_OK;
+}
+
+static enum status failovers_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
+{
+	uint64_t first = e->failover_count > FAILOVERS_KEPT ? e->failover_count - FAILOVERS_KEPT : 0;
+	const struct failover *f;
+
+	if (first + at >= e->failover_count)
+		return ST_END;
+	f = &e->failovers[(first + at) % FAILOVERS_KEPT];
+	c[0] = text(arena, f->cause);
+	c[1] = number(f->engine);
+	c[2] = number(f->noticed_wall_us - EPOCH_2000_US);
+	c[3] = number(f->index);
+	c[4] = number(f->atoms);
+	c[5] = real((double)f->took_us / 1000);
+	return ST_OK;
+}
+
+static enum status tree_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
+{
+	uint32_t i = (uint32_t)at, depth = 0;
+	engine_id parent;
+
+	if (at >= replica_member_count(e->rp))
+		return ST_END;
+	c[0] = number(replica_member_at(e->rp, i)->id);
+	parent = parent_of(e, i, arena);
+	c[1] = number_or_null(parent);
+	while (parent && depth < 64) { /* parents have lower ids or are voters: it ends */
+		depth++;
+		for (i = 0; i < replica_member_count(e->rp); i++)
+			if (replica_member_at(e->rp, i)->id == parent)
+				break;
+		parent = i < replica_member_count(e->rp) ? parent_of(e, i, arena) : 0;
+	}
+	c[2] = (struct cell){.phys = PHYS_I32, .i = depth};
+	return ST_OK;
+}
+
+static enum status metrics_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
+{
+	const struct txns_stats *s = txns_stats(e->txns);
+	struct relay_stats rs;
+	const struct metric { const char *name; double value; const char *help; } m[] = {
+		{"applied_index", (double)replica_applied(e->rp), "index of the newest record applied here"},
+		{"horizon_index", (double)replica_horizon(e->rp), "oldest index that may still be read"},
+		{"members", replica_member_count(e->rp), "engines in the cluster"},
+		{"records_applied_total", (double)e->records_applied, "records applied since start"},
+		{"batches_total", (double)e->batches_made, "batches made as leader"},
+		{"commits_total", (double)s->commits, "transactions committed by this engine"},
+		{"voids_total", (double)s->voids, "commit records of this engine that were void"},
+		{"rollbacks_total", (double)s->rollbacks, "transactions rolled back"},
+		{"restarts_total", (double)s->restarts, "statements run anew on a newer snapshot"},
+		{"grants_local_total", (double)s->grants_local, "grants that this engine gave itself"},
+		{"grants_remote_total", (double)s->grants_remote, "grants asked of other engines"},
+		{"deadlocks_total", (double)s->deadlocks, "deadlocks found"},
+		{"fetches_total", (double)s->fetches, "atoms fetched from other engines"},
+		{"fetch_bytes_total", (double)s->fetch_bytes, "bytes of fetched atoms"},
+		{"splits_total", (double)s->splits, "atoms split by this engine"},
+		{"moves_total", (double)s->moves, "originators moved away by this engine"},
+		{"reserves_total", (double)s->reserves, "ranges of sequence values reserved"},
+		{"resubmits_total", (double)s->resubmits, "times records were sent again"},
+		{"parts_total", (double)s->parts, "part records sent"},
+		{"image_bytes", (double)atom_store_image_bytes(replica_store(e->rp)), "memory of atom images"},
+		{"undo_bytes", (double)atom_store_undo_bytes(replica_store(e->rp)), "memory of old versions"},
+		{"window_bytes", (double)e->window.bytes, "log kept in memory"},
+		{"memory_bytes", (double)e->mem_account.used_bytes, "memory of the engine in all"},
+		{"relay_messages_in_total", 0, "messages received from other engines"},
+		{"relay_messages_out_total", 0, "messages sent to other engines"},
+		{"failovers_total", (double)e->failover_count, "members removed"},
+	};
+	struct cell value;
+
+	if (at >= sizeof m / sizeof *m)
+		return ST_END;
+	relay_stats(e->relay, &rs);
+	value = real(m[at].value);
+	if (!strcmp(m[at].name, "relay_messages_in_total"))
+		value = real((double)rs.messages_in);
+	if (!strcmp(m[at].name, "relay_messages_out_total"))
+		value = real((double)rs.messages_out);
+	c[0] = text(arena, m[at].name);
+	c[1] = value;
+	c[2] = text(arena, m[at].help);
+	return ST_OK;
+}
+
+enum status engine_view_row(void *ctx, const char *view, uint64_t at, struct arena *arena, struct cell *cells,
+			    uint32_t count)
+{
+	static const struct {
+		const char *name;
+		uint32_t columns;
+		enum status (*row)(struct engine *e, uint64_t at, struct arena *arena, struct cell *c);
+	} views[] = {
+		{"engines", 8, engines_row}, {"log", 5, log_row}, {"failovers", 6, failovers_row},
+		{"metrics", 3, metrics_row}, {"tree", 3, tree_row},
+	};
+
+	for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+		if (!strcmp(view, views[i].name) && count >= views[i].columns)
+			return views[i].row(ctx, at, arena, cells);
+	return ST_END;
+}

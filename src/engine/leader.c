@@ -1,0 +1,424 @@
+/*
+ * leader.c - the sequencer's leader: taking records, making batches, the horizon, membership (engine; P3 to P5, P19, P24).
+ *
+ * A new leader first commits an entry of its own term; once that is applied it knows every engine's last number and
+ * the next index, and takes records. A batch is whatever arrived while the last ones were in flight: nothing
+ * waits for a fixed time. What a leader that lost its office had taken and not proposed is dropped: senders send
+ * it again.
+ */
+#include "engine/engine_int.h"
+
+#include <stdio.h>
+
+#define BATCHES_IN_FLIGHT 4
+#define BATCH_BYTES (4u << 20)
+#define PENDING_BYTES (64u << 20)  /* over it submissions are refused; their senders repeat them */
+#define REPORT_LIMIT 6             /* heartbeat limits without a report before an engine is removed */
+#define SETTLE_LIMIT 2             /* the same after a change of leader, for those never heard of */
+
+void leader_init(struct engine *e)
+{
+	struct leader *l = &e->leader;
+
+	memset(l, 0, sizeof *l);
+	buf_init(&l->pending, e->mem);
+	map_init(&l->accepted, e->mem);
+	map_init(&l->reports, e->mem);
+}
+
+static void leader_clear(struct engine *e)
+{
+	struct leader *l = &e->leader;
+
+	buf_reset(&l->pending);
+	l->pending_count = 0;
+	l->active = false;
+	for (size_t i = 0; i < l->accepted_all.count; i++)
+		MEM_FREE(e->mem, l->accepted_all.at[i]);
+	for (size_t i = 0; i < l->reports_all.count; i++)
+		MEM_FREE(e->mem, l->reports_all.at[i]);
+	l->accepted_all.count = l->reports_all.count = 0;
+	map_clear(&l->accepted);
+	map_clear(&l->reports);
+	l->removing.count = 0;
+	l->joining.count = 0;
+}
+
+void leader_fini(struct engine *e)
+{
+	struct leader *l = &e->leader;
+
+	leader_clear(e);
+	buf_fini(&l->pending);
+	map_fini(&l->accepted);
+	map_fini(&l->reports);
+	VEC_FINI(e->mem, &l->accepted_all);
+	VEC_FINI(e->mem, &l->reports_all);
+	VEC_FINI(e->mem, &l->removing);
+	VEC_FINI(e->mem, &l->joining);
+}
+
+void leader_role(struct engine *e, enum seq_role role)
+{
+	leader_clear(e);
+	if (role == SEQ_LEADER)
+		e->leader.since_us = engine_now(e);
+}
+
+static bool leading(const struct engine *e)
+{
+	return e->seq && e->leader.active && seq_role(e->seq) == SEQ_LEADER;
+}
+
+bool engine_is_leader(const struct engine *e)
+{
+	return leading(e);
+}
+
+/* All that is committed is applied, and the own term has begun: last numbers and the next index are known. */
+static void maybe_activate(struct engine *e)
+{
+	struct leader *l = &e->leader;
+
+	if (l->active || !e->seq || seq_role(e->seq) != SEQ_LEADER || !seq_own_term_committed(e->seq) ||
+	    seq_in_flight(e->seq) || e->committed_pos < seq_last(e->seq) || e->have_record ||
+	    e->window.next != replica_applied(e->rp) + 1)
+		return;
+	l->active = true;
+	l->next_index = replica_applied(e->rp) + 1;
+	l->horizon = replica_horizon(e->rp);
+	l->wall_us = replica_wall_us(e->rp);
+	l->since_us = engine_now(e);
+	log_event(e->log, LOG_SEQUENCER, LOG_INFO, "leading", "term=%llu next=%llu",
+		  (unsigned long long)seq_term(e->seq), (unsigned long long)l->next_index);
+	if (!e->self) { /* a restarted archive: its stale id ends with the join (P23) */
+		struct buf b;
+
+		buf_init(&b, e->mem);
+		join_encode(&b, &e->me);
+		leader_join(e, b.data, b.size);
+		buf_fini(&b);
+	}
+	e->kicked = true;
+}
+
+/* -- taking records (P4) ------------------------------------------------------------------------------------ */
+
+static struct accepted *accepted_of(struct engine *e, engine_id engine)
+{
+	struct accepted *a = map_find(&e->leader.accepted, engine);
+	const struct member *m;
+
+	if (a)
+		return a;
+	m = replica_member(e->rp, engine);
+	if (!m)
+		return NULL;
+	a = MEM_NEW(e->mem, struct accepted);
+	a->engine = engine;
+	a->seq = m->last_seq;
+	map_put(&e->leader.accepted, engine, a);
+	VEC_PUSH(e->mem, &e->leader.accepted_all, a);
+	return a;
+}
+
+/* Apply never refuses, so what cannot be applied must not get into the log. */
+static bool payload_ok(struct engine *e, const struct record *r)
+{
+	struct op_reader ops;
+	struct op op;
+	enum status st = ST_OK;
+
+	if (!r->payload && r->payload_bytes)
+		return false;
+	if (r->kind != REC_COMMIT && r->kind != REC_PART)
+		return true;
+	op_reader_init(&ops, e->mem);
+	op_reader_start(&ops, r->payload, r->payload_bytes);
+	while (st == ST_OK)
+		st = op_next(&ops, &op);
+	op_reader_fini(&ops);
+	return st == ST_END;
+}
+
+static void take(struct engine *e, const void *bytes, size_t size)
+{
+	buf_put(&e->leader.pending, bytes, size);
+	e->leader.pending_count++;
+	e->kicked = true;
+}
+
+void leader_submit(struct engine *e, engine_id from, struct reader *r)
+{
+	struct record *rec;
+
+	if (!leading(e))
+		return; /* it will be sent again, to whoever leads */
+	rec = mem_alloc(e->mem, sizeof *rec);
+	while (reader_left(r) && e->leader.pending.size < PENDING_BYTES) {
+		const uint8_t *at = r->p;
+		struct accepted *a;
+
+		if (record_decode(r, rec) != ST_OK || rec->engine != from || record_kind_leaders(rec->kind) ||
+		    !payload_ok(e, rec)) {
+			log_event(e->log, LOG_SEQUENCER, LOG_WARN, "bad record", "from=%llu",
+				  (unsigned long long)from);
+			break;
+		}
+		a = accepted_of(e, from);
+		if (!a)
+			break; /* not a member */
+		if (rec->seq != a->seq + 1)
+			continue; /* taken already, or after a gap */
+		a->seq++;
+		take(e, at, (size_t)(r->p - at));
+	}
+	mem_free(e->mem, rec, sizeof *rec);
+}
+
+/* -- own records ----------------------------------------------------------------------------------------------- */
+
+static void propose_own(struct engine *e, enum record_kind kind, const struct buf *payload)
+{
+	struct record *r = mem_alloc(e->mem, sizeof *r);
+	struct buf b;
+
+	r->kind = (uint8_t)kind;
+	r->plan = replica_applied(e->rp);
+	r->payload = payload->data;
+	r->payload_bytes = (uint32_t)payload->size;
+	buf_init(&b, e->mem);
+	record_encode(r, &b);
+	take(e, b.data, b.size);
+	buf_fini(&b);
+	mem_free(e->mem, r, sizeof *r);
+}
+
+void leader_join(struct engine *e, const void *payload, size_t bytes)
+{
+	struct join_payload join;
+	struct buf b;
+
+	if (!leading(e) || join_decode(payload, bytes, &join) != ST_OK)
+		return;
+	if (replica_log_id(e->rp) && join.log_id != replica_log_id(e->rp) && join.log_id)
+		return;
+	if (replica_member_by_nonce(e->rp, join.nonce))
+		return;
+	for (size_t i = 0; i < e->leader.joining.count; i++)
+		if (e->leader.joining.at[i] == join.nonce)
+			return;
+	join.log_id = replica_log_id(e->rp) ? replica_log_id(e->rp) : e->recovered.identity.log_id;
+	VEC_PUSH(e->mem, &e->leader.joining, join.nonce);
+	buf_init(&b, e->mem);
+	join_encode(&b, &join);
+	propose_own(e, REC_JOIN, &b);
+	buf_fini(&b);
+}
+
+void leader_remove(struct engine *e, engine_id who, enum remove_cause cause)
+{
+	struct remove_payload p = {.engine = who, .cause = (uint8_t)cause};
+	struct buf b;
+
+	if (!leading(e) || !replica_member(e->rp, who))
+		return;
+	for (size_t i = 0; i < e->leader.removing.count; i++)
+		if (e->leader.removing.at[i] == who)
+			return;
+	VEC_PUSH(e->mem, &e->leader.removing, who);
+	buf_init(&b, e->mem);
+	remove_encode(&b, &p);
+	propose_own(e, REC_REMOVE, &b);
+	buf_fini(&b);
+}
+
+void leader_suspect(struct engine *e, engine_id reporter, engine_id who, const char *cause)
+{
+	struct report *r = map_find(&e->leader.reports, who);
+	bool refused = strstr(cause, "refused") != NULL;
+
+	if (!leading(e) || who == e->self || !replica_member(e->rp, reporter))
+		return;
+	/* silent towards one, but not towards us: its other path works, it is not dead */
+	if (!refused && r && engine_now(e) - r->at_us < e->cfg.heartbeat_limit_us / 2)
+		return;
+	leader_remove(e, who, refused ? REMOVE_LINK : REMOVE_SILENT);
+}
+
+void leader_applied(struct engine *e, const struct record *r, enum verdict v)
+{
+	const struct member *m;
+	struct remove_payload p;
+	size_t kept = 0;
+
+	if (!leading(e))
+		return;
+	if (r->kind == REC_JOIN && v == VERDICT_OK) { /* its time starts now, not with our leadership */
+		m = replica_member_at(e->rp, replica_member_count(e->rp) - 1);
+		leader_report(e, m->id, r->index, r->index);
+	}
+	if (r->kind != REC_REMOVE || remove_decode(r, &p) != ST_OK)
+		return;
+	for (size_t i = 0; i < e->leader.removing.count; i++)
+		if (e->leader.removing.at[i] != p.engine)
+			e->leader.removing.at[kept++] = e->leader.removing.at[i];
+	e->leader.removing.count = kept;
+}
+
+/* -- horizon (P19) ------------------------------------------------------------------------------------------------ */
+
+void leader_report(struct engine *e, engine_id from, seq_index applied, seq_index need)
+{
+	struct report *r;
+
+	if (!leading(e) || !replica_member(e->rp, from))
+		return;
+	r = map_find(&e->leader.reports, from);
+	if (!r) {
+		r = MEM_NEW(e->mem, struct report);
+		r->engine = from;
+		map_put(&e->leader.reports, from, r);
+		VEC_PUSH(e->mem, &e->leader.reports_all, r);
+	}
+	r->applied = applied;
+	r->need = need;
+	r->at_us = engine_now(e);
+}
+
+static seq_index least_need(struct engine *e)
+{
+	seq_index least = replica_applied(e->rp);
+
+	for (uint32_t i = 0; i < replica_member_count(e->rp); i++) {
+		const struct member *m = replica_member_at(e->rp, i);
+		const struct report *r = map_find(&e->leader.reports, m->id);
+		seq_index need = m->id == e->self ? txns_need(e->txns) : r ? r->need : m->joined;
+
+		if (need < least)
+			least = need;
+	}
+	return least > e->leader.horizon ? least : e->leader.horizon;
+}
+
+/* -- batches -------------------------------------------------------------------------------------------------------- */
+
+static size_t records_within(const struct buf *b, size_t limit, uint32_t *count_out)
+{
+	struct reader r = reader_init(b->data, b->size);
+	struct record *rec = NULL;
+	size_t end = 0;
+
+	(void)rec;
+	*count_out = 0;
+	while (reader_left(&r)) {
+		uint32_t header = get_u32(&r), payload = get_u32(&r);
+
+		(void)get_u32(&r);
+		(void)get_u32(&r);
+		(void)get_raw(&r, (size_t)header + payload);
+		ASSERT(reader_ok(&r));
+		if (end && (size_t)(r.p - b->data) > limit)
+			break;
+		end = (size_t)(r.p - b->data);
+		++*count_out;
+	}
+	return end;
+}
+
+static void make_batch(struct engine *e)
+{
+	struct leader *l = &e->leader;
+	uint64_t wall = clock_wall_us(&e->clock), pos;
+	uint32_t count;
+	size_t bytes = records_within(&l->pending, BATCH_BYTES, &count);
+	seq_index horizon = least_need(e);
+	enum status st;
+	struct buf b;
+
+	if (wall < l->wall_us)
+		wall = l->wall_us; /* never decreasing */
+	buf_init(&b, e->mem);
+	batch_begin(&b, l->next_index, wall, horizon, e->self);
+	batch_add(&b, l->pending.data, bytes);
+	batch_end(&b, 0);
+	st = seq_propose(e->seq, engine_now(e), SEQ_BATCH, b.data, b.size, &pos);
+	buf_fini(&b);
+	if (st)
+		return; /* too much in flight, or not the leader any more */
+	l->wall_us = wall;
+	l->horizon = horizon;
+	l->next_index += count;
+	l->pending_count -= count;
+	buf_consume(&l->pending, bytes);
+	e->batches_made++;
+}
+
+static void add_voter(struct engine *e)
+{
+	struct seq_voters next;
+	const struct seq_voters *now = seq_current_voters(e->seq);
+	struct buf b;
+
+	for (uint32_t i = 0; i < replica_member_count(e->rp); i++) {
+		const struct member *m = replica_member_at(e->rp, i);
+		uint32_t k = 0;
+
+		if (m->kind != ENGINE_ARCHIVE || !m->join.voter_id)
+			continue;
+		while (k < now->count && now->at[k].id != m->join.voter_id)
+			k++;
+		if (k < now->count && !strcmp(now->at[k].address, m->join.address))
+			continue;
+		if (k == now->count && now->count >= SEQ_VOTERS_MAX)
+			continue;
+		next = *now;
+		next.at[k].id = m->join.voter_id;
+		snprintf(next.at[k].address, sizeof next.at[k].address, "%s", m->join.address);
+		if (k == next.count) {
+			next.at[k].votes = false;
+			next.count++;
+		}
+		buf_init(&b, e->mem);
+		batch_begin(&b, 0, 0, 0, e->self);
+		batch_end(&b, 0);
+		if (seq_change_voters(e->seq, engine_now(e), &next, b.data, b.size) == ST_OK)
+			log_event(e->log, LOG_SEQUENCER, LOG_INFO, "voter added", "voter=%llu address=%s",
+				  (unsigned long long)m->join.voter_id, m->join.address);
+		buf_fini(&b);
+		return; /* one at a time */
+	}
+}
+
+void leader_turn(struct engine *e)
+{
+	maybe_activate(e);
+	if (!leading(e))
+		return;
+	while (e->leader.pending_count && seq_in_flight(e->seq) < BATCHES_IN_FLIGHT) {
+		uint32_t before = e->leader.pending_count;
+
+		make_batch(e);
+		if (e->leader.pending_count == before || !leading(e))
+			break;
+	}
+}
+
+/* An engine that reports no more is gone, whether or not somebody lost a link to it (P24). */
+void leader_tick(struct engine *e)
+{
+	uint64_t now = engine_now(e), limit = e->cfg.heartbeat_limit_us;
+
+	if (!leading(e))
+		return;
+	add_voter(e);
+	for (uint32_t i = 0; i < replica_member_count(e->rp); i++) {
+		const struct member *m = replica_member_at(e->rp, i);
+		const struct report *r = map_find(&e->leader.reports, m->id);
+
+		if (m->id == e->self)
+			continue;
+		if (r ? now - r->at_us > REPORT_LIMIT * limit : now - e->leader.since_us > SETTLE_LIMIT * limit)
+			leader_remove(e, m->id, REMOVE_SILENT);
+	}
+}

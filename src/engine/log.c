@@ -1,0 +1,229 @@
+/*
+ * log.c - the engine's window on the log, and applying it (engine).
+ *
+ * Batches arrive in order, from the parent in the tree or, at a voter, from consensus; they are kept for the
+ * children, for replay on fetched copies, and applied as far as a turn's budget goes (S16).
+ */
+#include "engine/engine_int.h"
+
+#define APPLY_BUDGET 65536
+
+void window_init(struct window *w, struct mem *mem, seq_index next)
+{
+	memset(w, 0, sizeof *w);
+	w->mem = mem;
+	w->next = next;
+}
+
+static void logged_free(struct window *w, struct logged *l)
+{
+	w->bytes -= l->bytes;
+	mem_free(w->mem, l->data, l->bytes);
+	mem_free(w->mem, l->verdicts, l->count);
+	MEM_FREE(w->mem, l);
+}
+
+void window_reset(struct window *w, seq_index next)
+{
+	for (size_t i = 0; i < w->count; i++)
+		logged_free(w, w->at[w->head + i]);
+	w->head = w->count = 0;
+	w->next = next;
+}
+
+void window_fini(struct window *w)
+{
+	window_reset(w, 0);
+	mem_free(w->mem, w->at, w->cap * sizeof *w->at);
+}
+
+struct logged *window_add(struct window *w, const struct batch *b, const void *data, size_t bytes, uint64_t pos)
+{
+	struct logged *l = MEM_NEW(w->mem, struct logged);
+
+	ASSERT_OP(b->first, ==, w->next);
+	l->first = b->first;
+	l->last = b->first + b->count - 1;
+	l->pos = pos;
+	l->bytes = (uint32_t)bytes;
+	l->count = b->count;
+	l->data = mem_alloc(w->mem, bytes);
+	memcpy(l->data, data, bytes);
+	l->verdicts = mem_alloc(w->mem, b->count);
+	if (w->head + w->count == w->cap) {
+		if (w->head > w->cap / 2) {
+			memmove(w->at, w->at + w->head, w->count * sizeof *w->at);
+			w->head = 0;
+		} else {
+			size_t cap = w->cap ? w->cap * 2 : 256;
+
+			w->at = mem_realloc(w->mem, w->at, w->cap * sizeof *w->at, cap * sizeof *w->at);
+			w->cap = cap;
+		}
+	}
+	w->at[w->head + w->count++] = l;
+	w->bytes += bytes;
+	w->next = l->last + 1;
+	return l;
+}
+
+struct logged *window_find(const struct window *w, seq_index index)
+{
+	size_t lo = 0, hi = w->count;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (w->at[w->head + mid]->last < index)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == w->count || w->at[w->head + lo]->first > index)
+		return NULL;
+	return w->at[w->head + lo];
+}
+
+seq_index window_first(const struct window *w)
+{
+	return w->count ? w->at[w->head]->first : w->next;
+}
+
+void window_trim(struct window *w, uint64_t limit_bytes, seq_index keep_from)
+{
+	while (w->count && w->bytes > limit_bytes && w->at[w->head]->last < keep_from) {
+		logged_free(w, w->at[w->head]);
+		w->head++;
+		w->count--;
+	}
+	if (!w->count)
+		w->head = 0;
+}
+
+/* -- receiving and applying ------------------------------------------------------------------------------ */
+
+void log_receive(struct engine *e, const void *data, size_t bytes, uint64_t pos)
+{
+	struct batch b;
+
+	if (batch_decode(data, bytes, &b) != ST_OK) {
+		log_event(e->log, LOG_ENGINE, LOG_ERROR, "damaged batch", "bytes=%llu", (unsigned long long)bytes);
+		return;
+	}
+	if (!b.count)
+		return; /* a leader's first entry of a term */
+	if (b.first != e->window.next) {
+		ASSERT(!pos || b.first < e->window.next); /* consensus has no gaps */
+		return; /* repeated, or after a gap: the stream resumes where we want it */
+	}
+	window_add(&e->window, &b, data, bytes, pos);
+	if (b.leader)
+		e->leader_id = b.leader;
+	e->kicked = true;
+}
+
+/* The next record to apply, from the batch under way or the next one in the window. */
+static bool next_record(struct engine *e)
+{
+	for (;;) {
+		enum status st;
+
+		if (!e->applying) {
+			e->applying = window_find(&e->window, replica_applied(e->rp) + 1);
+			if (!e->applying)
+				return false;
+			ASSERT(batch_decode(e->applying->data, e->applying->bytes, &e->batch) == ST_OK);
+			memset(&e->iter, 0, sizeof e->iter);
+			replica_batch(e->rp, &e->batch);
+		}
+		st = batch_next(&e->batch, &e->iter, &e->record);
+		if (st == ST_OK && e->record.index <= replica_applied(e->rp))
+			continue;
+		if (st == ST_OK)
+			return true;
+		ASSERT(st == ST_END);
+		e->applied_pos = e->applying->pos;
+		e->applying = NULL;
+		if (!window_find(&e->window, replica_applied(e->rp) + 1))
+			return false;
+	}
+}
+
+int log_apply_some(struct engine *e)
+{
+	int64_t budget = APPLY_BUDGET;
+	int done = 0;
+
+	while (budget > 0) {
+		enum verdict v;
+		struct logged *l;
+
+		if (!e->have_record && !next_record(e))
+			break;
+		e->have_record = true;
+		if (replica_missing_parts(e->rp, &e->record)) {
+			txns_want_parts(e->txns, &e->record);
+			break;
+		}
+		l = e->applying;
+		if (!replica_apply(e->rp, &e->record, &budget, &v)) {
+			done++;
+			break;
+		}
+		e->have_record = false;
+		done++;
+		e->records_applied++;
+		if (e->applying != l)
+			break; /* this engine was removed: its state was made anew */
+		l->verdicts[e->record.index - l->first] = (uint8_t)v;
+		if (e->record.index == l->last) {
+			e->applied_pos = l->pos;
+			e->applying = NULL;
+		}
+	}
+	if (done) {
+		relay_log_advanced(e->relay);
+		if (budget <= 0)
+			e->kicked = true;
+	}
+	return done;
+}
+
+/* txn_host: all records in (as_of, applied] on one frame (S10). */
+enum status log_replay(struct engine *e, seq_index as_of, struct frame *f)
+{
+	seq_index applied = replica_applied(e->rp);
+	struct record *r = mem_alloc(e->mem, sizeof *r);
+	enum status st = ST_OK;
+
+	/* first: nothing in between that the frame cannot be replayed over */
+	for (int pass = 0; pass < 2 && !st; pass++) {
+		seq_index at = as_of + 1;
+
+		while (at <= applied && !st) {
+			struct logged *l = window_find(&e->window, at);
+			struct batch b;
+			struct batch_iter it = {0};
+
+			if (!l || batch_decode(l->data, l->bytes, &b) != ST_OK) {
+				st = ST_LOG_GONE;
+				break;
+			}
+			while (!st && batch_next(&b, &it, r) == ST_OK) {
+				uint8_t v = l->verdicts[r->index - l->first];
+
+				if (r->index < at || r->index > applied)
+					continue;
+				if (pass == 1)
+					replica_replay(e->rp, r, (enum verdict)v, f);
+				else if (f->kind == ATOM_DATA_CAT && record_kind_leaders(r->kind))
+					st = ST_AGAIN;
+				else if (v == VERDICT_OK && replica_missing_parts(e->rp, r))
+					st = ST_LOG_GONE;
+			}
+			at = l->last + 1;
+		}
+	}
+	mem_free(e->mem, r, sizeof *r);
+	return st;
+}

@@ -1,0 +1,403 @@
+/*
+ * access.c - sessions' transactions: begin, snapshots, savepoints, the end, waiting (engine/txn).
+ */
+#include "engine/txn/txn_int.h"
+
+#define SCRATCH_KEEP_BYTES (1u << 20)
+
+/* -- waiting ------------------------------------------------------------------------------------------ */
+
+enum status access_wait(struct access *a, enum wait_kind kind, uint64_t id)
+{
+	a->wait = kind;
+	a->wait_id = id;
+	return ST_WAIT;
+}
+
+static bool wait_met(const struct access *a, enum wait_kind kind, uint64_t id)
+{
+	if (a->wait != kind)
+		return false;
+	return kind == WAIT_APPLIED ? a->wait_id <= id : !id || a->wait_id == id;
+}
+
+void txns_wake(struct txns *t, enum wait_kind kind, uint64_t id)
+{
+	LIST_FOREACH(it, &t->accesses) {
+		struct access *a = CONTAINER_OF(it, struct access, all);
+
+		if (wait_met(a, kind, id)) {
+			a->wait = WAIT_NONE;
+			a->wake(a->ctx);
+		}
+	}
+}
+
+void txns_wake_all(struct txns *t)
+{
+	LIST_FOREACH(it, &t->accesses) {
+		struct access *a = CONTAINER_OF(it, struct access, all);
+
+		if (a->wait) {
+			a->wait = WAIT_NONE;
+			a->wake(a->ctx);
+		}
+	}
+}
+
+/* What ends any call of a statement. */
+enum status access_check(struct access *a, struct error *err)
+{
+	struct txn *x = a->txn;
+
+	if (a->canceled)
+		return error_set(err, ST_CANCELED, "canceling statement due to user request");
+	if (!x)
+		return ST_OK;
+	if (x->victim)
+		return error_set(err, ST_DEADLOCK, "deadlock detected");
+	if (x->self != a->t->self)
+		return error_set(err, ST_SERIALIZATION,
+				 "could not serialize access: this engine left the cluster since the transaction began");
+	if (x->doomed)
+		return error_set(err, ST_SERIALIZATION,
+				 "could not serialize access: an engine that granted locks left the cluster");
+	return ST_OK;
+}
+
+/* -- sessions ------------------------------------------------------------------------------------------ */
+
+struct access *txns_access_new(struct txns *t, void (*wake)(void *ctx), void *ctx)
+{
+	struct access *a = MEM_NEW(t->mem, struct access);
+
+	a->t = t;
+	a->wake = wake;
+	a->ctx = ctx;
+	arena_init(&a->turn, t->mem);
+	list_push_back(&t->accesses, &a->all);
+	return a;
+}
+
+static void txn_free(struct txns *t, struct txn *x)
+{
+	grants_call_free(t, x);
+	commit_free(t, x);
+	ddl_txn_free(t, x);
+	bmap_fini(&x->held);
+	VEC_FINI(t->mem, &x->grantors);
+	VEC_FINI(t->mem, &x->asked);
+	VEC_FINI(t->mem, &x->used);
+	VEC_FINI(t->mem, &x->intents);
+	VEC_FINI(t->mem, &x->ddl);
+	VEC_FINI(t->mem, &x->pre_created);
+	overlay_fini(&x->overlay);
+	arena_fini(&x->arena);
+	list_remove(&x->all);
+	MEM_FREE(t->mem, x);
+	ddl_txn_ended(t);
+}
+
+void txn_orphan_done(struct txns *t, struct txn *x)
+{
+	txn_free(t, x);
+}
+
+void txn_end(struct access *a)
+{
+	struct txn *x = a->txn;
+
+	a->txn = NULL;
+	a->savepoints.count = 0;
+	sequences_access_free(a);
+	schema_lent_end(a);
+	if (a->turn.used_bytes > SCRATCH_KEEP_BYTES)
+		arena_reset(&a->turn);
+	txn_free(a->t, x);
+}
+
+void access_free(struct access *a)
+{
+	struct txns *t = a->t;
+
+	audits_access_free(a);
+	views_free(a);
+	sequences_access_free(a);
+	if (a->txn && a->txn->state == TXN_SUBMITTED) {
+		/* its record is on its way: the log decides, nobody is told */
+		a->txn->a = NULL;
+		a->txn = NULL;
+	} else if (a->txn) {
+		access_rollback(a);
+	}
+	schema_lent_end(a);
+	VEC_FINI(t->mem, &a->lent);
+	VEC_FINI(t->mem, &a->savepoints);
+	arena_fini(&a->turn);
+	list_remove(&a->all);
+	MEM_FREE(t->mem, a);
+}
+
+/* -- transactions ----------------------------------------------------------------------------------------- */
+
+void access_begin(struct access *a, enum isolation iso, bool read_only)
+{
+	struct txns *t = a->t;
+	struct txn *x = MEM_NEW(t->mem, struct txn);
+
+	ASSERT(!a->txn);
+	x->id = t->next_txn++;
+	x->a = a;
+	x->self = t->self;
+	x->iso = iso;
+	x->read_only = read_only;
+	x->attempt = 1;
+	x->begun_us = txns_now(t);
+	x->begun_wall_us = clock_wall_us(&t->clock);
+	arena_init(&x->arena, t->mem);
+	overlay_init(&x->overlay, t->mem, &x->arena);
+	bmap_init(&x->held, t->mem);
+	list_push_back(&t->txns, &x->all);
+	a->txn = x;
+	a->canceled = false;
+	a->need_applied = 0;
+	a->savepoints.count = 0;
+}
+
+bool access_in_transaction(const struct access *a)
+{
+	return a->txn != NULL;
+}
+
+void access_set_isolation(struct access *a, enum isolation iso)
+{
+	ASSERT(a->txn);
+	a->txn->iso = iso;
+}
+
+void access_set_read_only(struct access *a, bool read_only)
+{
+	ASSERT(a->txn);
+	a->txn->read_only = read_only;
+}
+
+static enum status latest_wait(struct access *a)
+{
+	struct txns *t = a->t;
+	struct buf b;
+
+	if (!a->latest_request) {
+		a->latest_request = t->next_request++;
+		a->latest_index = 0;
+		buf_init(&b, t->mem);
+		put_u8(&b, MSG_LATEST);
+		put_u64(&b, a->latest_request);
+		t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
+		buf_fini(&b);
+	}
+	if (!a->latest_index)
+		return access_wait(a, WAIT_LATEST, a->latest_request);
+	if (a->latest_index > txns_applied(t))
+		return access_wait(a, WAIT_APPLIED, a->latest_index);
+	return ST_OK;
+}
+
+/* P26: the read index that the leader confirmed. A lost question is asked again by the tick. */
+void txns_latest_is(struct txns *t, uint64_t request, seq_index index)
+{
+	LIST_FOREACH(it, &t->accesses) {
+		struct access *a = CONTAINER_OF(it, struct access, all);
+
+		if (a->latest_request == request && request)
+			a->latest_index = index ? index : 1;
+	}
+	txns_wake(t, WAIT_LATEST, request);
+}
+
+static enum status snapshot_take(struct access *a, struct error *err)
+{
+	struct txns *t = a->t;
+	struct txn *x = a->txn;
+	seq_index least = a->last_commit > a->need_applied ? a->last_commit : a->need_applied;
+	enum status st;
+
+	if (least > txns_applied(t))
+		return access_wait(a, WAIT_APPLIED, least);
+	if (t->host->silence_us(t->ctx) > t->stale_read_limit_us) {
+		error_set(err, ST_NO_VOTERS, "no sign of a majority of the archives for %llu ms",
+			  (unsigned long long)(t->host->silence_us(t->ctx) / 1000));
+		error_hint(err, "this engine may be cut off from the cluster; retry, or use another engine");
+		return ST_NO_VOTERS;
+	}
+	if (a->latest) {
+		st = latest_wait(a);
+		if (st)
+			return st;
+		a->latest_request = 0;
+	}
+	x->snapshot = txns_applied(t);
+	x->has_snapshot = true;
+	return ST_OK;
+}
+
+enum status access_statement_begin(struct access *a, struct error *err)
+{
+	struct txn *x = a->txn;
+	enum status st;
+
+	ASSERT(x);
+	a->canceled = false;
+	st = access_check(a, err);
+	if (st)
+		return st;
+	if (!x->self) {
+		error_set(err, ST_NOT_MEMBER, "this engine is not a member of the cluster");
+		return ST_NOT_MEMBER;
+	}
+	if (!x->has_snapshot || x->iso == ISOLATION_READ_COMMITTED) {
+		st = snapshot_take(a, err);
+		if (st)
+			return st;
+	}
+	x->stmt++;
+	a->stmt_mark = overlay_mark(&x->overlay);
+	a->stmt_ddl = (uint32_t)x->ddl.count;
+	arena_reset(&a->turn);
+	return ST_OK;
+}
+
+void access_statement_end(struct access *a)
+{
+	a->canceled = false;
+	grants_call_free(a->t, a->txn);
+}
+
+static void roll_back_to(struct access *a, uint32_t mark, uint32_t ddl)
+{
+	struct txn *x = a->txn;
+
+	overlay_rollback(&x->overlay, mark);
+	if (x->ddl.count > ddl) {
+		x->ddl.count = ddl;
+		x->ddl_version++;
+	}
+}
+
+void access_statement_abort(struct access *a)
+{
+	struct txn *x = a->txn;
+
+	a->canceled = false;
+	sequences_access_free(a);
+	grants_call_free(a->t, x);
+	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
+}
+
+enum status access_statement_restart(struct access *a, struct error *err)
+{
+	struct txn *x = a->txn;
+	enum status st = access_check(a, err);
+
+	if (st)
+		return st;
+	st = snapshot_take(a, err);
+	if (st)
+		return st;
+	a->t->stats.restarts++;
+	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
+	x->stmt++;
+	return ST_OK;
+}
+
+void access_rollback(struct access *a)
+{
+	struct txns *t = a->t;
+	struct txn *x = a->txn;
+
+	ASSERT(x);
+	ASSERT(x->state != TXN_SUBMITTED);
+	t->stats.rollbacks++;
+	if (x->parts_sent && x->self == t->self && t->self) {
+		struct record r = {.kind = REC_ABORT, .txn = x->id, .attempt = x->attempt};
+
+		txns_submit(t, &r, NULL);
+	}
+	ddl_rolled_back(t, x);
+	grants_release(t, x);
+	txn_end(a);
+}
+
+enum status access_commit(struct access *a, seq_index *index_out, struct error *err)
+{
+	return commit_step(a, index_out, err);
+}
+
+uint32_t access_savepoint(struct access *a)
+{
+	struct savepoint s = {overlay_mark(&a->txn->overlay), (uint32_t)a->txn->ddl.count};
+
+	VEC_PUSH(a->t->mem, &a->savepoints, s);
+	return (uint32_t)a->savepoints.count;
+}
+
+void access_rollback_to(struct access *a, uint32_t n)
+{
+	struct savepoint s;
+
+	ASSERT(n && n <= a->savepoints.count);
+	s = a->savepoints.at[n - 1];
+	grants_call_free(a->t, a->txn);
+	roll_back_to(a, s.overlay_mark, s.ddl_count);
+	a->savepoints.count = n;
+}
+
+void access_release(struct access *a, uint32_t n)
+{
+	ASSERT(n && n <= a->savepoints.count);
+	a->savepoints.count = n - 1;
+}
+
+seq_index access_snapshot(const struct access *a)
+{
+	return a->txn ? a->txn->snapshot : txns_applied(a->t);
+}
+
+void access_set_commit_level(struct access *a, enum commit_level level)
+{
+	(void)a;
+	ASSERT(level == COMMIT_ARCHIVE); /* the others are refused by the session until they exist */
+}
+
+void access_set_read_latest(struct access *a, bool latest)
+{
+	a->latest = latest;
+}
+
+uint64_t access_transaction_time_us(const struct access *a)
+{
+	return a->txn ? a->txn->begun_wall_us : clock_wall_us(&a->t->clock);
+}
+
+uint64_t access_wall_us(const struct access *a)
+{
+	return clock_wall_us(&a->t->clock);
+}
+
+void access_cancel(struct access *a)
+{
+	a->canceled = true;
+	a->wait = WAIT_NONE;
+	a->wake(a->ctx);
+}
+
+seq_index access_applied_index(const struct access *a)
+{
+	return txns_applied(a->t);
+}
+
+enum status access_wait_applied(struct access *a, seq_index index)
+{
+	if (a->canceled)
+		return ST_CANCELED;
+	return index <= txns_applied(a->t) ? ST_OK : access_wait(a, WAIT_APPLIED, index);
+}

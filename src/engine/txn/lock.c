@@ -1,0 +1,436 @@
+#include "engine/txn/lock.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/map.h"
+
+/*
+ * A lock exists while somebody holds or waits for it. Its queue is in order of arrival; an item whose owner
+ * already holds the lock in a weaker mode goes to the front. Granting looks at the front only, so nobody is passed by.
+ */
+struct lock {
+	uint32_t key_len;
+	struct list holders;  /* struct holding.of_lock */
+	struct list queue;    /* struct item.of_lock */
+	uint8_t key[];
+};
+struct owner {
+	engine_id engine;
+	txn_id txn;
+	struct list holdings; /* struct holding.of_owner */
+	struct list requests; /* struct lock_request.of_owner */
+};
+struct holding {
+	struct list of_lock, of_owner;
+	struct lock *lock;
+	struct owner *owner;
+	uint8_t mode;
+};
+struct item {
+	struct list of_lock;    /* in the queue while waiting */
+	struct item *next;      /* of the request */
+	struct lock *lock;      /* NULL: granted */
+	struct lock_request *rq;
+	uint8_t mode;
+};
+struct lock_request {
+	struct lock_table *lt;
+	struct owner *owner;
+	struct list of_owner, waiting; /* waiting: in lock_table.waiting while any item waits */
+	struct item *items;
+	uint32_t pending;
+	uint64_t start_us, since_us;
+	void (*done)(void *ctx, struct lock_request *rq);
+	void *ctx;
+};
+struct lock_table {
+	struct mem *mem;
+	struct bmap locks;
+	struct map owners;
+	struct list waiting;  /* struct lock_request.waiting, by arrival */
+};
+
+uint32_t lock_key_row(uint8_t out[17], rel_id storage, row_id row)
+{
+	out[0] = 'r';
+	memcpy(out + 1, &storage, 8);
+	memcpy(out + 9, &row, 8);
+	return 17;
+}
+
+uint32_t lock_key_key(uint8_t *out, rel_id storage, const void *key, uint32_t key_len)
+{
+	out[0] = 'k';
+	memcpy(out + 1, &storage, 8);
+	memcpy(out + 9, key, key_len);
+	return 9 + key_len;
+}
+
+struct lock_table *lock_table_new(struct mem *mem)
+{
+	struct lock_table *lt = MEM_NEW(mem, struct lock_table);
+
+	lt->mem = mem;
+	bmap_init(&lt->locks, mem);
+	map_init(&lt->owners, mem);
+	list_init(&lt->waiting);
+	return lt;
+}
+
+/* PostgreSQL's table of row lock conflicts (its documentation, table 13.3). */
+static bool conflict(uint8_t a, uint8_t b)
+{
+	static const bool table[4][4] = {
+		/* KEY_SHARE   */ {false, false, false, true},
+		/* SHARE       */ {false, false, true, true},
+		/* NO_KEY_UPD. */ {false, true, true, true},
+		/* UPDATE      */ {true, true, true, true},
+	};
+
+	return table[a][b];
+}
+
+static struct owner *owner_get(struct lock_table *lt, engine_id engine, txn_id txn)
+{
+	struct owner *ow = map_find2(&lt->owners, engine, txn);
+
+	if (ow)
+		return ow;
+	ow = MEM_NEW(lt->mem, struct owner);
+	ow->engine = engine;
+	ow->txn = txn;
+	list_init(&ow->holdings);
+	list_init(&ow->requests);
+	map_put2(&lt->owners, engine, txn, ow);
+	return ow;
+}
+
+static void owner_drop_if_idle(struct lock_table *lt, struct owner *ow)
+{
+	if (!list_empty(&ow->holdings) || !list_empty(&ow->requests))
+		return;
+	map_remove2(&lt->owners, ow->engine, ow->txn);
+	MEM_FREE(lt->mem, ow);
+}
+
+static void lock_drop_if_idle(struct lock_table *lt, struct lock *l)
+{
+	if (!list_empty(&l->holders) || !list_empty(&l->queue))
+		return;
+	bmap_remove(&lt->locks, l->key, l->key_len);
+	mem_free(lt->mem, l, sizeof *l + l->key_len);
+}
+
+static bool grantable(const struct lock *l, const struct owner *ow, uint8_t mode)
+{
+	LIST_FOREACH(it, (struct list *)&l->holders) {
+		const struct holding *h = CONTAINER_OF(it, struct holding, of_lock);
+
+		if (h->owner != ow && conflict(h->mode, mode))
+			return false;
+	}
+	return true;
+}
+
+static struct holding *holding_of(const struct lock *l, const struct owner *ow)
+{
+	LIST_FOREACH(it, (struct list *)&l->holders) {
+		struct holding *h = CONTAINER_OF(it, struct holding, of_lock);
+
+		if (h->owner == ow)
+			return h;
+	}
+	return NULL;
+}
+
+static void grant(struct lock_table *lt, struct lock *l, struct owner *ow, uint8_t mode)
+{
+	struct holding *h = holding_of(l, ow);
+
+	if (h) {
+		if (mode > h->mode)
+			h->mode = mode;
+		return;
+	}
+	h = MEM_NEW(lt->mem, struct holding);
+	h->lock = l;
+	h->owner = ow;
+	h->mode = mode;
+	list_push_back(&l->holders, &h->of_lock);
+	list_push_back(&ow->holdings, &h->of_owner);
+}
+
+struct lock_request *lock_request_new(struct lock_table *lt, engine_id engine, txn_id txn, uint64_t start_us,
+				      uint64_t now_us, void (*done)(void *ctx, struct lock_request *rq), void *ctx)
+{
+	struct lock_request *rq = MEM_NEW(lt->mem, struct lock_request);
+
+	rq->lt = lt;
+	rq->owner = owner_get(lt, engine, txn);
+	rq->start_us = start_us;
+	rq->since_us = now_us;
+	rq->done = done;
+	rq->ctx = ctx;
+	list_init(&rq->waiting);
+	list_push_back(&rq->owner->requests, &rq->of_owner);
+	return rq;
+}
+
+bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len, enum row_lock mode)
+{
+	struct lock_table *lt = rq->lt;
+	struct lock *l = bmap_find(&lt->locks, key, key_len);
+	struct holding *held;
+	struct item *it;
+
+	if (!l) {
+		l = mem_alloc(lt->mem, sizeof *l + key_len);
+		l->key_len = key_len;
+		memcpy(l->key, key, key_len);
+		list_init(&l->holders);
+		list_init(&l->queue);
+		bmap_put(&lt->locks, key, key_len, l);
+	}
+	held = holding_of(l, rq->owner);
+	if (held && held->mode >= mode)
+		return true;
+	if ((held || list_empty(&l->queue)) && grantable(l, rq->owner, (uint8_t)mode)) {
+		grant(lt, l, rq->owner, (uint8_t)mode);
+		return true;
+	}
+	it = MEM_NEW(lt->mem, struct item);
+	it->lock = l;
+	it->rq = rq;
+	it->mode = (uint8_t)mode;
+	it->next = rq->items;
+	rq->items = it;
+	if (held)
+		list_push_front(&l->queue, &it->of_lock);
+	else
+		list_push_back(&l->queue, &it->of_lock);
+	if (rq->pending++ == 0)
+		list_push_back(&lt->waiting, &rq->waiting);
+	return false;
+}
+
+bool lock_request_granted(const struct lock_request *rq)
+{
+	return rq->pending == 0;
+}
+
+/* Grants from the front of the queue for as long as it goes. */
+static void advance(struct lock_table *lt, struct lock *l)
+{
+	while (!list_empty(&l->queue)) {
+		struct item *it = CONTAINER_OF(l->queue.next, struct item, of_lock);
+		struct lock_request *rq = it->rq;
+
+		if (!grantable(l, rq->owner, it->mode))
+			break;
+		list_remove(&it->of_lock);
+		it->lock = NULL;
+		grant(lt, l, rq->owner, it->mode);
+		if (--rq->pending == 0) {
+			list_remove(&rq->waiting);
+			rq->done(rq->ctx, rq);
+		}
+	}
+	lock_drop_if_idle(lt, l);
+}
+
+void lock_request_free(struct lock_request *rq)
+{
+	struct lock_table *lt = rq->lt;
+
+	list_remove(&rq->waiting);
+	while (rq->items) {
+		struct item *it = rq->items;
+
+		rq->items = it->next;
+		if (it->lock) {
+			struct lock *l = it->lock;
+
+			list_remove(&it->of_lock);
+			it->lock = NULL;
+			MEM_FREE(lt->mem, it);
+			advance(lt, l);
+		} else {
+			MEM_FREE(lt->mem, it);
+		}
+	}
+	list_remove(&rq->of_owner);
+	owner_drop_if_idle(lt, rq->owner);
+	MEM_FREE(lt->mem, rq);
+}
+
+static void release(struct lock_table *lt, struct owner *ow)
+{
+	/* ow stays while its own requests are there, or until the last holding is gone */
+	while (!list_empty(&ow->holdings)) {
+		struct holding *h = CONTAINER_OF(ow->holdings.next, struct holding, of_owner);
+		struct lock *l = h->lock;
+
+		list_remove(&h->of_lock);
+		list_remove(&h->of_owner);
+		MEM_FREE(lt->mem, h);
+		advance(lt, l);
+	}
+	owner_drop_if_idle(lt, ow);
+}
+
+void lock_release_owner(struct lock_table *lt, engine_id engine, txn_id txn)
+{
+	struct owner *ow = map_find2(&lt->owners, engine, txn);
+
+	if (ow)
+		release(lt, ow);
+}
+
+void lock_release_engine(struct lock_table *lt, engine_id engine)
+{
+	bool found = true;
+
+	while (found) { /* advance() may change the map: look anew after each */
+		struct map_slot *s;
+		size_t at = 0;
+
+		found = false;
+		while ((s = map_next(&lt->owners, &at))) {
+			struct owner *ow = s->value;
+
+			if (ow->engine == engine && !list_empty(&ow->holdings)) {
+				release(lt, ow);
+				found = true;
+				break;
+			}
+		}
+	}
+}
+
+void lock_table_free(struct lock_table *lt)
+{
+	struct map_slot *s;
+	size_t at = 0;
+
+	/* users free their requests first; holdings without waiters may remain */
+	ASSERT(list_empty(&lt->waiting));
+	while ((s = map_next(&lt->owners, &at))) {
+		struct owner *ow = s->value;
+
+		ASSERT(list_empty(&ow->requests));
+		while (!list_empty(&ow->holdings)) {
+			struct holding *h = CONTAINER_OF(ow->holdings.next, struct holding, of_owner);
+			struct lock *l = h->lock;
+
+			list_remove(&h->of_lock);
+			list_remove(&h->of_owner);
+			MEM_FREE(lt->mem, h);
+			lock_drop_if_idle(lt, l);
+		}
+		MEM_FREE(lt->mem, ow);
+	}
+	map_fini(&lt->owners);
+	bmap_fini(&lt->locks);
+	MEM_FREE(lt->mem, lt);
+}
+
+bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_id hi)
+{
+	struct bmap_slot *s;
+	size_t at = 0;
+
+	while ((s = bmap_next(&lt->locks, &at))) {
+		const struct lock *l = s->value;
+		uint64_t v[2];
+
+		if (l->key[0] != 'r')
+			continue;
+		memcpy(v, l->key + 1, 16);
+		if (v[0] == storage && v[1] >= lo && v[1] < hi)
+			return true;
+	}
+	return false;
+}
+
+bool lock_any_keys(const struct lock_table *lt, rel_id storage)
+{
+	struct bmap_slot *s;
+	size_t at = 0;
+
+	while ((s = bmap_next(&lt->locks, &at))) {
+		const struct lock *l = s->value;
+
+		if (l->key[0] == 'k' && memcmp(l->key + 1, &storage, 8) == 0)
+			return true;
+	}
+	return false;
+}
+
+uint32_t lock_blockers(const struct lock_request *rq, struct lock_owner_id *out, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (const struct item *it = rq->items; it; it = it->next) {
+		if (!it->lock)
+			continue;
+		LIST_FOREACH(h_it, &it->lock->holders) {
+			const struct holding *h = CONTAINER_OF(h_it, struct holding, of_lock);
+
+			if (h->owner != rq->owner && n < max && conflict(h->mode, it->mode))
+				out[n++] = (struct lock_owner_id){h->owner->engine, h->owner->txn};
+		}
+		/* and those that are before it in the queue */
+		LIST_FOREACH(q_it, &it->lock->queue) {
+			const struct item *q = CONTAINER_OF(q_it, struct item, of_lock);
+
+			if (q == it)
+				break;
+			if (q->rq->owner != rq->owner && n < max)
+				out[n++] = (struct lock_owner_id){q->rq->owner->engine, q->rq->owner->txn};
+		}
+	}
+	return n;
+}
+
+struct lock_owner_id lock_request_owner(const struct lock_request *rq)
+{
+	return (struct lock_owner_id){rq->owner->engine, rq->owner->txn};
+}
+
+struct lock_request *lock_waiting_next(struct lock_table *lt, struct lock_request *after, uint64_t since_us)
+{
+	struct list *it = after ? after->waiting.next : lt->waiting.next;
+	struct lock_request *rq;
+
+	if (it == &lt->waiting)
+		return NULL;
+	rq = CONTAINER_OF(it, struct lock_request, waiting);
+	return rq->since_us <= since_us ? rq : NULL;
+}
+
+struct lock_request *lock_waiting_of(struct lock_table *lt, engine_id engine, txn_id txn, struct lock_request *after)
+{
+	struct owner *ow = map_find2(&lt->owners, engine, txn);
+	struct list *it;
+
+	if (!ow)
+		return NULL;
+	for (it = after ? after->of_owner.next : ow->requests.next; it != &ow->requests; it = it->next) {
+		struct lock_request *rq = CONTAINER_OF(it, struct lock_request, of_owner);
+
+		if (rq->pending)
+			return rq;
+	}
+	return NULL;
+}
+
+uint64_t lock_request_start_us(const struct lock_request *rq)
+{
+	return rq->start_us;
+}
+
+uint64_t lock_count(const struct lock_table *lt)
+{
+	return lt->locks.count;
+}

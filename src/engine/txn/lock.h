@@ -1,0 +1,52 @@
+/*
+ * lock.h - grants as an originator keeps them: row and key locks in its memory (engine/txn; P8).
+ *
+ * Keys name rows (relation's storage, row) and index keys (storage, bytes), so splits keep them. An owner is (engine, txn).
+ * Waiters queue fairly; one owner's further request on what it holds in a weaker mode goes to the front. Locks end when
+ * their owner does. This module sends nothing: a request tells its user when all its items are granted.
+ */
+#ifndef VALENCE_ENGINE_TXN_LOCK_H
+#define VALENCE_ENGINE_TXN_LOCK_H
+
+#include "base/ids.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "engine/txn/access.h"
+
+struct lock_table;
+struct lock_request;
+#define LOCK_KEY_MAX (LEAF_KEY_BYTES + 16)
+#define LEAF_KEY_BYTES 2000
+
+/* Encoded names: equal bytes, equal lock. */
+uint32_t lock_key_row(uint8_t out[17], rel_id storage, row_id row);
+uint32_t lock_key_key(uint8_t *out, rel_id storage, const void *key, uint32_t key_len); /* LOCK_KEY_MAX bytes of room */
+
+struct lock_table *lock_table_new(struct mem *mem);
+void lock_table_free(struct lock_table *lt);
+/* done is called from lock_release_owner() and the like, never from lock_request_add(). */
+struct lock_request *lock_request_new(struct lock_table *lt, engine_id engine, txn_id txn, uint64_t start_us, uint64_t now_us,
+				      void (*done)(void *ctx, struct lock_request *rq), void *ctx);
+/* true: granted at once (or held already) */
+bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len, enum row_lock mode);
+bool lock_request_granted(const struct lock_request *rq); /* all items */
+void lock_request_free(struct lock_request *rq); /* waiting items leave their queues; granted ones stay the owner's */
+/* All locks of the owner end; waiting requests of it stay (their user frees them). */
+void lock_release_owner(struct lock_table *lt, engine_id engine, txn_id txn);
+void lock_release_engine(struct lock_table *lt, engine_id engine);
+/* Does anybody hold or wait for a lock on this storage within rows [lo, hi), or on any key of it? */
+bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_id hi);
+bool lock_any_keys(const struct lock_table *lt, rel_id storage);
+
+struct lock_owner_id { engine_id engine; txn_id txn; };
+/* Whom this request waits for, right now: at most max. */
+uint32_t lock_blockers(const struct lock_request *rq, struct lock_owner_id *out, uint32_t max);
+struct lock_owner_id lock_request_owner(const struct lock_request *rq);
+/* Requests that wait here since before @since_us, for deadlock probes; NULL at the end. Start with NULL. */
+struct lock_request *lock_waiting_next(struct lock_table *lt, struct lock_request *after, uint64_t since_us);
+/* Waiting requests of one owner. */
+struct lock_request *lock_waiting_of(struct lock_table *lt, engine_id engine, txn_id txn, struct lock_request *after);
+uint64_t lock_request_start_us(const struct lock_request *rq);
+uint64_t lock_count(const struct lock_table *lt);
+
+#endif

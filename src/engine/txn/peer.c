@@ -1,0 +1,270 @@
+/*
+ * peer.c - the reliable, ordered sessions between two engines (engine/txn; P8).
+ *
+ * Grants, releases, sequence values and drain reports must arrive once and in order, while the relay promises
+ * at most once. Each direction of a pair numbers its messages; the receiver takes the next number only and
+ * acknowledges; the sender repeats what stays unacknowledged. A session lives as long as both are members: ids are
+ * incarnations, so a restarted process is another peer. When either is removed, everything of it is dropped.
+ */
+#include "engine/txn/txn_int.h"
+
+#define PEER_RETRY_US 100000
+#define PEER_ACK_US 20000
+
+struct out_message { struct list all; uint64_t number; uint32_t bytes; bool sent; uint8_t data[]; };
+struct peer {
+	engine_id id;
+	struct list out;       /* struct out_message */
+	uint64_t next_out, next_in;
+	bool ack_due;
+	uint64_t sent_us;
+};
+struct peers { struct map by_id; struct timer timer; bool dirty; struct list local; };
+
+static struct peer *peer_get(struct txns *t, engine_id id)
+{
+	struct peer *p = map_find(&t->peers->by_id, id);
+
+	if (p)
+		return p;
+	p = MEM_NEW(t->mem, struct peer);
+	p->id = id;
+	p->next_out = p->next_in = 1;
+	list_init(&p->out);
+	map_put(&t->peers->by_id, id, p);
+	return p;
+}
+
+static void peer_free(struct txns *t, struct peer *p)
+{
+	LIST_FOREACH_SAFE(it, tmp, &p->out) {
+		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
+
+		mem_free(t->mem, m, sizeof *m + m->bytes);
+	}
+	MEM_FREE(t->mem, p);
+}
+
+/* One message for all that is to be said: own and peer's id against mix-ups, ack, then numbered messages. */
+static void peer_transmit(struct txns *t, struct peer *p)
+{
+	struct buf b;
+
+	buf_init(&b, t->mem);
+	put_u8(&b, MSG_SESSION);
+	put_u64(&b, t->self);
+	put_u64(&b, p->id);
+	put_u64(&b, p->next_in - 1);
+	LIST_FOREACH(it, &p->out) {
+		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
+
+		if (m->sent)
+			continue;
+		if (b.size > 1u << 20)
+			break;
+		m->sent = true;
+		put_u64(&b, m->number);
+		put_bytes(&b, m->data, m->bytes);
+	}
+	p->ack_due = false;
+	p->sent_us = txns_now(t);
+	t->host->send(t->ctx, p->id, b.data, b.size);
+	buf_fini(&b);
+}
+
+static bool has_unsent(const struct peer *p)
+{
+	LIST_FOREACH(it, (struct list *)&p->out)
+		if (!CONTAINER_OF(it, struct out_message, all)->sent)
+			return true;
+	return false;
+}
+
+static void timer_fire(struct timer *tm, void *ctx)
+{
+	struct txns *t = ctx;
+	struct map_slot *s;
+	size_t at = 0;
+	uint64_t now = txns_now(t);
+	bool more = false;
+
+	while ((s = map_next(&t->peers->by_id, &at))) {
+		struct peer *p = s->value;
+
+		if (!list_empty(&p->out) && now - p->sent_us >= PEER_RETRY_US) {
+			LIST_FOREACH(it, &p->out)
+				CONTAINER_OF(it, struct out_message, all)->sent = false;
+		}
+		if (t->self && (p->ack_due || has_unsent(p)))
+			peer_transmit(t, p);
+		more = more || !list_empty(&p->out);
+	}
+	if (more)
+		timer_arm(t->timers, tm, now + PEER_RETRY_US);
+}
+
+void peers_init(struct txns *t)
+{
+	t->peers = MEM_NEW(t->mem, struct peers);
+	map_init(&t->peers->by_id, t->mem);
+	list_init(&t->peers->local);
+	timer_init(&t->peers->timer, timer_fire, t);
+}
+
+void peers_reset(struct txns *t)
+{
+	struct map_slot *s;
+	size_t at = 0;
+
+	while ((s = map_next(&t->peers->by_id, &at)))
+		peer_free(t, s->value);
+	map_clear(&t->peers->by_id);
+	LIST_FOREACH_SAFE(it, tmp, &t->peers->local) {
+		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
+
+		list_remove(&m->all);
+		mem_free(t->mem, m, sizeof *m + m->bytes);
+	}
+	timer_cancel(t->timers, &t->peers->timer);
+}
+
+void peers_fini(struct txns *t)
+{
+	peers_reset(t);
+	map_fini(&t->peers->by_id);
+	MEM_FREE(t->mem, t->peers);
+}
+
+void peer_send(struct txns *t, engine_id to, const struct buf *msg)
+{
+	struct peer *p;
+	struct out_message *m;
+
+	if (!t->self || !replica_member(t->rp, to))
+		return; /* its removal, or ours, settles what this was about */
+	m = mem_alloc(t->mem, sizeof *m + msg->size);
+	m->bytes = (uint32_t)msg->size;
+	memcpy(m->data, msg->data, msg->size);
+	if (to == t->self) {
+		list_push_back(&t->peers->local, &m->all);
+		t->host->kick(t->ctx);
+		return;
+	}
+	p = peer_get(t, to);
+	m->number = p->next_out++;
+	list_push_back(&p->out, &m->all);
+	t->peers->dirty = true;
+	if (!timer_armed(&t->peers->timer))
+		timer_arm(t->timers, &t->peers->timer, txns_now(t) + PEER_RETRY_US);
+	t->host->kick(t->ctx);
+}
+
+/* End of a turn: one message per peer. A mere acknowledgement waits a little for company. */
+void peers_flush(struct txns *t)
+{
+	struct map_slot *s;
+	size_t at = 0;
+
+	if (!t->peers->dirty || !t->self)
+		return;
+	t->peers->dirty = false;
+	while ((s = map_next(&t->peers->by_id, &at))) {
+		struct peer *p = s->value;
+
+		if (has_unsent(p))
+			peer_transmit(t, p);
+		else if (p->ack_due && (!timer_armed(&t->peers->timer) ||
+					t->peers->timer.due_us > txns_now(t) + PEER_ACK_US))
+			timer_arm(t->timers, &t->peers->timer, txns_now(t) + PEER_ACK_US);
+	}
+}
+
+static void deliver(struct txns *t, engine_id from, const uint8_t *p, size_t bytes)
+{
+	struct reader r = reader_init(p, bytes);
+	uint8_t type = get_u8(&r);
+
+	switch (type) {
+	case MSG_GRANT:
+	case MSG_GRANTED:
+	case MSG_RELEASE:
+	case MSG_PROBE:
+	case MSG_VICTIM:
+		grants_message(t, from, type, &r);
+		break;
+	case MSG_SEQUENCE:
+	case MSG_SEQUENCE_VALUES:
+		sequences_message(t, from, type, &r);
+		break;
+	case MSG_DRAINED:
+		ddl_message(t, from, type, &r);
+		break;
+	case MSG_AUDIT:
+		audits_message(t, from, &r);
+		break;
+	default:
+		r.bad = true;
+	}
+	if (r.bad)
+		log_event(t->log, LOG_TXN, LOG_WARN, "bad message", "from=%llu type=%u", (unsigned long long)from,
+			  type);
+}
+
+void peers_deliver_local(struct txns *t)
+{
+	struct list *it;
+
+	while ((it = list_first(&t->peers->local))) {
+		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
+
+		list_remove(it);
+		deliver(t, t->self, m->data, m->bytes);
+		mem_free(t->mem, m, sizeof *m + m->bytes);
+	}
+}
+
+void peers_message(struct txns *t, engine_id from, struct reader *r)
+{
+	uint64_t theirs = get_u64(r), ours = get_u64(r), ack = get_u64(r);
+	struct peer *p;
+
+	if (r->bad || !t->self || ours != t->self || theirs != from)
+		return;
+	/* from may have joined at an index that is not applied here yet: it will repeat */
+	if (!replica_member(t->rp, from))
+		return;
+	p = peer_get(t, from);
+	LIST_FOREACH_SAFE(it, tmp, &p->out) {
+		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
+
+		if (m->number > ack)
+			break;
+		list_remove(&m->all);
+		mem_free(t->mem, m, sizeof *m + m->bytes);
+	}
+	while (reader_left(r)) {
+		uint64_t number = get_u64(r);
+		size_t bytes;
+		const uint8_t *data = get_bytes(r, &bytes);
+
+		if (r->bad)
+			return;
+		p->ack_due = true;
+		t->peers->dirty = true;
+		if (number != p->next_in)
+			continue; /* repeated, or after a gap: it comes again */
+		p->next_in++;
+		deliver(t, from, data, bytes);
+		p = map_find(&t->peers->by_id, from);
+		if (!p)
+			return;
+	}
+}
+
+void peers_removed(struct txns *t, engine_id who)
+{
+	struct peer *p = map_remove(&t->peers->by_id, who);
+
+	if (p)
+		peer_free(t, p);
+}

@@ -1,0 +1,136 @@
+/*
+ * submit.c - this engine's records on their way to the log (engine/txn; P4).
+ *
+ * Numbered from 1, kept until they are seen in the log, sent again after a change of leader or a time-out. The
+ * leader takes the next number only, so sending too often does no harm. Fresh ones of a turn go in one message.
+ */
+#include "engine/txn/txn_int.h"
+
+#define SUBMIT_MESSAGE_BYTES (2u << 20)
+#define SUBMIT_WINDOW_BYTES (8u << 20) /* sent and not seen in the log */
+
+static void resubmit_fire(struct timer *tm, void *ctx)
+{
+	struct txns *t = ctx;
+
+	if (!list_empty(&t->submissions)) {
+		if (txns_now(t) - t->last_send_us >= t->resubmit_us)
+			txns_resubmit(t);
+		timer_arm(t->timers, tm, txns_now(t) + t->resubmit_us);
+	}
+}
+
+void submit_init(struct txns *t)
+{
+	list_init(&t->submissions);
+	timer_init(&t->resubmit_timer, resubmit_fire, t);
+	t->next_seq = 1;
+}
+
+static void submission_free(struct txns *t, struct submission *s)
+{
+	list_remove(&s->all);
+	mem_free(t->mem, s->bytes, s->size);
+	MEM_FREE(t->mem, s);
+}
+
+void submit_fini(struct txns *t)
+{
+	LIST_FOREACH_SAFE(it, tmp, &t->submissions)
+		submission_free(t, CONTAINER_OF(it, struct submission, all));
+	timer_cancel(t->timers, &t->resubmit_timer);
+}
+
+struct submission *txns_submit(struct txns *t, struct record *r, const struct buf *payload)
+{
+	struct submission *s = MEM_NEW(t->mem, struct submission);
+	struct buf b;
+
+	ASSERT(t->self);
+	r->engine = t->self;
+	r->seq = t->next_seq++;
+	r->plan = txns_applied(t);
+	r->payload = payload ? payload->data : NULL;
+	r->payload_bytes = payload ? (uint32_t)payload->size : 0;
+	buf_init(&b, t->mem);
+	record_encode(r, &b);
+	s->seq = r->seq;
+	s->kind = r->kind;
+	s->txn = r->txn;
+	s->plan = r->plan;
+	s->size = (uint32_t)b.size;
+	s->bytes = mem_alloc(t->mem, b.size);
+	memcpy(s->bytes, b.data, b.size);
+	buf_fini(&b);
+	list_push_back(&t->submissions, &s->all);
+	if (!timer_armed(&t->resubmit_timer))
+		timer_arm(t->timers, &t->resubmit_timer, txns_now(t) + t->resubmit_us);
+	t->host->kick(t->ctx);
+	return s;
+}
+
+/* Sends what has not been sent, in order, within the window. */
+void submit_flush(struct txns *t)
+{
+	struct buf b;
+	size_t window = 0;
+
+	buf_init(&b, t->mem);
+	LIST_FOREACH(it, &t->submissions) {
+		struct submission *s = CONTAINER_OF(it, struct submission, all);
+
+		window += s->size;
+		if (window > SUBMIT_WINDOW_BYTES && window != s->size)
+			break;
+		if (s->sent)
+			continue;
+		if (b.size && b.size + s->size > SUBMIT_MESSAGE_BYTES) {
+			t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
+			buf_reset(&b);
+		}
+		if (!b.size)
+			put_u8(&b, MSG_SUBMIT);
+		buf_put(&b, s->bytes, s->size);
+		s->sent = true;
+		t->last_send_us = txns_now(t);
+	}
+	if (b.size)
+		t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
+	buf_fini(&b);
+}
+
+void txns_resubmit(struct txns *t)
+{
+	LIST_FOREACH(it, &t->submissions)
+		CONTAINER_OF(it, struct submission, all)->sent = false;
+	if (!list_empty(&t->submissions))
+		t->stats.resubmits++;
+	submit_flush(t);
+}
+
+void submit_applied(struct txns *t, const struct record *r, enum verdict v, enum void_cause cause)
+{
+	struct submission *s;
+
+	if (v == VERDICT_DUP || list_empty(&t->submissions))
+		return;
+	s = CONTAINER_OF(t->submissions.next, struct submission, all);
+	ASSERT_OP(s->seq, ==, r->seq); /* the log has our records in our order, each once */
+	list_remove(&s->all);
+	if (s->done)
+		s->done(t, s, v, cause, r->index);
+	submission_free(t, s);
+}
+
+void submit_fail_all(struct txns *t)
+{
+	while (!list_empty(&t->submissions)) {
+		struct submission *s = CONTAINER_OF(t->submissions.next, struct submission, all);
+
+		list_remove(&s->all);
+		if (s->done)
+			s->done(t, s, VERDICT_VOID, VOID_SENDER, 0);
+		submission_free(t, s);
+	}
+	t->next_seq = 1;
+}

@@ -1,0 +1,299 @@
+/*
+ * txn_int.h - shared by the files of the transaction manager (engine/txn).
+ */
+#ifndef VALENCE_ENGINE_TXN_TXN_INT_H
+#define VALENCE_ENGINE_TXN_TXN_INT_H
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "engine/txn/lock.h"
+#include "engine/txn/msg.h"
+#include "engine/txn/overlay.h"
+#include "engine/txn/txns.h"
+
+/* What a session waits for: a hint for waking it; waking too often is harmless. */
+enum wait_kind {
+	WAIT_NONE, WAIT_APPLIED, WAIT_SUBMISSION, WAIT_ATOM, WAIT_LOCK, WAIT_SEQUENCE, WAIT_INTENT, WAIT_SLOTS,
+	WAIT_MEMBER, WAIT_LATEST, WAIT_AUDIT, WAIT_FLOW
+};
+
+/* A record on its way (P4). Kept until it is seen in the log. */
+struct submission {
+	struct list all;          /* txns.submissions, by seq */
+	uint64_t seq;
+	uint8_t kind;
+	txn_id txn;
+	seq_index plan;
+	uint8_t *bytes;
+	uint32_t size;
+	bool sent;
+	void (*done)(struct txns *t, struct submission *s, enum verdict v, enum void_cause cause, seq_index index);
+	void *ctx;
+	uint64_t arg;
+};
+
+enum txn_state { TXN_ACTIVE, TXN_ENCODING, TXN_SUBMITTED, TXN_DONE };
+
+struct ddl_change {               /* own definitions, newest last */
+	rel_id id;
+	enum rel_kind kind;
+	uint32_t savepoint_mark;
+	bool dropped, is_new;
+	const struct table_def *table;
+	const struct sequence_def *sequence;
+	struct sequence_state *state; /* of a new sequence: counted here until it is committed */
+	/* what the catalog had before this transaction; NULL: new */
+	const struct table_def *old_table;
+	const struct sequence_def *old_sequence;
+};
+
+struct txn {
+	struct list all;          /* txns.txns */
+	txn_id id;
+	struct access *a;
+	engine_id self;           /* the id under which it runs: an incarnation */
+	enum isolation iso;
+	bool read_only, has_snapshot, wrote;
+	enum txn_state state;
+	seq_index snapshot;
+	seq_index grant_need;     /* applied index when it got its first grant; 0 none (P19) */
+	uint64_t begun_us, begun_wall_us;
+	uint32_t attempt, stmt, parts_sent;
+	bool victim;              /* a deadlock ends here */
+	bool doomed;              /* an engine that granted to it is gone (P11) */
+	struct arena arena;       /* its own */
+	struct overlay overlay;
+	struct bmap held;         /* lock key -> struct held_lock: what it was granted */
+	VEC(engine_id) grantors;  /* others than self, sorted, no duplicates */
+	VEC(engine_id) asked;     /* engines that may have locks or queued requests of it */
+	VEC(rel_id) used;         /* relations it read or wrote (P13) */
+	VEC(rel_id) intents;      /* relations it locked */
+	VEC(struct ddl_change) ddl;
+	VEC(rel_id) pre_created;  /* storages whose atoms it made ahead */
+	uint32_t ddl_version;
+	bool pre_creating;
+	uint64_t use_wait_us;     /* since when it waits for a relation; 0 not */
+	struct grant_call *call;  /* under way; one at a time */
+	struct commit_work *commit;
+	struct intent_call *intent;
+};
+
+struct savepoint { uint32_t overlay_mark; uint32_t ddl_count; };
+
+struct access {
+	struct list all;          /* txns.accesses */
+	struct txns *t;
+	void (*wake)(void *ctx);
+	void *ctx;
+	enum wait_kind wait;
+	uint64_t wait_id;
+	bool canceled, latest;
+	struct txn *txn;
+	uint32_t stmt_mark;       /* overlay mark at the statement's beginning */
+	uint32_t stmt_ddl;
+	VEC(struct savepoint) savepoints;
+	seq_index last_commit;    /* own latest: later snapshots are not older */
+	seq_index need_applied;   /* restart: wait for it */
+	struct schema_cache *schema; /* generation lent to the open transaction */
+	VEC(struct schema_cache *) lent; /* older ones, lent before */
+	struct arena turn;        /* scratch */
+	bool later;
+	uint64_t latest_request;
+	seq_index latest_index;
+	struct audit *audit;
+	struct view_rows *view;
+	struct sequence_call *sequence;
+};
+
+struct schema_cache {
+	uint64_t version;
+	uint32_t refs;
+	struct arena arena;
+	struct map by_id;         /* rel -> struct cached_relation */
+	struct bmap by_name;      /* "schema\0name" -> struct cached_relation */
+	struct mem *mem;
+};
+
+struct drained { seq_index intent; engine_id engine; seq_index applied; };
+
+struct txns {
+	struct mem *mem;
+	struct logger *log;
+	struct clock clock;
+	struct timers *timers;
+	struct rng rng;
+	const struct txn_host *host;
+	const struct replica_events *host_events;
+	void *ctx;
+	struct replica *rp;
+	uint64_t parts_asked_us, replica_resets;
+	size_t undo_limit_bytes;
+	engine_id self;
+	bool archive;
+	uint64_t deadlock_timeout_us, stale_read_limit_us, resubmit_us;
+	struct list accesses, txns;
+	txn_id next_txn;
+	uint64_t next_rel, next_request;
+	struct txns_stats stats;
+	/* submissions */
+	struct list submissions;
+	uint64_t next_seq;
+	uint64_t last_send_us;
+	struct timer resubmit_timer, tick_timer;
+	/* modules */
+	struct lock_table *locks;
+	struct peers *peers;
+	struct fetches *fetches;
+	struct slots *slots;
+	struct sequences *sequences;
+	struct structures *structures; /* splits and moves */
+	struct schema_cache *schema;
+	struct map calls;              /* request id -> struct grant_call */
+	struct list intent_calls, audits;
+	struct list served;            /* grant requests of peers that are being worked off */
+	VEC(struct drained) drained;   /* reports about intents, own ones' or not known yet */
+	struct list drains;            /* intents whose drain this engine has still to report */
+};
+
+#define ENGINE_LEADER_ID (~UINT64_C(0)) /* net/relay: whoever leads */
+
+static inline uint64_t txns_now(const struct txns *t) { return clock_now_us(&t->clock); }
+static inline seq_index txns_applied(const struct txns *t) { return replica_applied(t->rp); }
+
+/* access.c */
+void txns_latest_is(struct txns *t, uint64_t request, seq_index index);
+void txn_orphan_done(struct txns *t, struct txn *x);
+enum status access_wait(struct access *a, enum wait_kind kind, uint64_t id); /* returns ST_WAIT */
+void txns_wake(struct txns *t, enum wait_kind kind, uint64_t id); /* id 0: all of the kind */
+void txns_wake_all(struct txns *t);
+void txns_later(struct txns *t, struct access *a); /* wakes it in the next turn */
+void txn_end(struct access *a); /* frees; locks are gone or going by themselves */
+enum status access_check(struct access *a, struct error *err); /* canceled, victim, removed */
+
+/* submit.c */
+struct submission *txns_submit(struct txns *t, struct record *r, const struct buf *payload);
+void submit_init(struct txns *t);
+void submit_fini(struct txns *t);
+void submit_applied(struct txns *t, const struct record *r, enum verdict v, enum void_cause cause);
+void submit_fail_all(struct txns *t); /* removed: none of them will be applied, or it is not known */
+void submit_flush(struct txns *t);
+
+/* peer.c: reliable ordered sessions */
+void peers_init(struct txns *t);
+void peers_fini(struct txns *t);
+void peer_send(struct txns *t, engine_id to, const struct buf *msg);
+void peers_message(struct txns *t, engine_id from, struct reader *r);
+void peers_removed(struct txns *t, engine_id who);
+void peers_reset(struct txns *t);
+void peers_flush(struct txns *t);
+void peers_deliver_local(struct txns *t); /* messages to itself */
+
+/* fetch.c */
+void fetches_init(struct txns *t);
+void fetches_fini(struct txns *t);
+void fetch_start(struct txns *t, atom_id atom); /* harmless when here or under way */
+void fetches_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void fetches_turn(struct txns *t);
+void fetches_removed(struct txns *t, engine_id who);
+void fetches_reset(struct txns *t);
+void fetches_hold(struct txns *t, atom_id atom); /* ask to be listed */
+seq_index fetches_oldest(const struct txns *t);  /* index from which a fetch may have to replay; UINT64_MAX */
+
+/* grant.c */
+struct held_lock {               /* what a grant said, in the coordinator */
+	engine_id grantor;
+	uint8_t mode;
+	bool key;
+	uint64_t value;           /* row: its newest version; key: the row that has it, 0 none */
+	seq_index floor;          /* key: the originator's applied index */
+};
+struct grant_item { uint8_t key[LOCK_KEY_MAX]; uint32_t key_len; uint8_t mode; };
+/* Grants on all items, whoever their originators are; ST_OK when all are in x->held. ST_WAIT, ST_DEADLOCK, … */
+enum status grants_acquire(struct access *a, const uint8_t *const *keys, const uint32_t *key_lens, uint32_t count,
+			   enum row_lock mode, bool nowait, struct error *err);
+void grants_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void grants_init(struct txns *t);
+void grants_fini(struct txns *t);
+void grants_removed(struct txns *t, engine_id who);
+void grants_reset(struct txns *t);
+void grants_turn(struct txns *t);
+void grants_probe(struct txns *t); /* now and then: deadlocks */
+void grants_commit_applied(struct txns *t, engine_id engine, txn_id txn);
+void grants_release(struct txns *t, struct txn *x); /* the transaction rolled back, or never wrote */
+void grants_call_free(struct txns *t, struct txn *x);
+
+/* slots.c: row ids for inserts */
+void slots_init(struct txns *t);
+void slots_fini(struct txns *t);
+void slots_reset(struct txns *t);
+void slots_created(struct txns *t, struct frame *f);
+void slots_drop_rows(struct txns *t, rel_id storage, row_id lo, row_id hi); /* before the atom moves away */
+void slots_destroyed(struct txns *t, rel_id storage);
+/* count row ids in one go, as up to a few runs; ST_WAIT: a create is under way. bytes: of an average row. */
+enum status slots_reserve(struct txns *t, rel_id storage, uint64_t count, uint32_t row_bytes);
+row_id slots_take(struct txns *t, rel_id storage, uint32_t row_bytes); /* after slots_reserve */
+
+/* commit.c */
+enum status commit_step(struct access *a, seq_index *index_out, struct error *err);
+void commit_free(struct txns *t, struct txn *x);
+
+/* sequence.c */
+void sequences_init(struct txns *t);
+void sequences_fini(struct txns *t);
+void sequences_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void sequences_reset(struct txns *t);
+void sequences_removed(struct txns *t, engine_id who);
+void sequences_hold_changed(struct txns *t, atom_id atom);
+void sequences_turn(struct txns *t);
+void sequences_access_free(struct access *a);
+
+/* ddl.c */
+void ddl_init(struct txns *t);
+void ddl_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void ddl_intent_opened(struct txns *t, const struct intent *in);
+void ddl_intent_closed(struct txns *t, const struct intent *in);
+void ddl_txn_ended(struct txns *t);
+void ddl_member_removed(struct txns *t, engine_id who);
+void ddl_reset(struct txns *t);
+void ddl_txn_free(struct txns *t, struct txn *x);
+void ddl_rolled_back(struct txns *t, struct txn *x); /* ends its intents, destroys what it made ahead */
+void ddl_tick(struct txns *t);
+void ddl_turn(struct txns *t);
+void intents_finish(struct txns *t, struct txn *x);
+void ddl_encode_first(struct access *a, struct buf *out); /* new atoms: before rows and keys */
+void ddl_encode(struct access *a, struct buf *out);       /* definitions, destroyed storages: at the end */
+enum status ddl_prepare(struct access *a, struct error *err); /* before a commit: leaves that new atoms need; ST_WAIT */
+bool ddl_used(const struct txn *x, rel_id id);
+enum status ddl_sequence(struct txns *t, rel_id id, struct sequence_def **out); /* committed definition; ST_WAIT */
+/* A sequence that this transaction makes: nobody else knows it, its values are counted here. ST_END: not one of those. */
+enum status ddl_own_sequence_next(struct access *a, rel_id seq, uint32_t n, int64_t *values_out, struct error *err);
+enum status ddl_own_sequence_set(struct access *a, rel_id seq, int64_t value, bool is_called);
+/* schema_read.c */
+enum status schema_get(struct txns *t, const void *key, uint32_t key_len, struct slice *out, atom_id *need_out);
+const struct ddl_change *ddl_find(const struct txn *x, rel_id id); /* newest; NULL */
+const struct ddl_change *ddl_find_name(const struct txn *x, const char *schema, const char *name,
+				       const struct index_def **index_out);
+struct schema_cache *schema_cache_get(struct txns *t);
+enum status schema_cached(struct txns *t, struct schema_cache *c, rel_id id, struct relation_def *out, atom_id *need_out);
+void schema_lent_end(struct access *a);
+void schema_cache_unref(struct txns *t, struct schema_cache *c);
+
+/* structure.c: splits and moves */
+void structures_init(struct txns *t);
+void structures_fini(struct txns *t);
+void structures_oversize(struct txns *t, struct frame *f);
+void structures_turn(struct txns *t);
+void structures_reset(struct txns *t);
+bool structures_stopped(struct txns *t, atom_id atom); /* no grants on it now: moving, or far too large */
+void structures_granted(struct txns *t, atom_id atom, engine_id to); /* counts for moves */
+
+/* audit.c and views.c */
+void audits_message(struct txns *t, engine_id from, struct reader *r);
+void audits_record(struct txns *t, const struct record *r);
+void audits_removed(struct txns *t, engine_id who);
+void audits_access_free(struct access *a);
+void views_free(struct access *a);
+void structures_gone(struct txns *t, atom_id atom);
+
+#endif

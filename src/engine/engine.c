@@ -379,6 +379,21 @@ struct txns *engine_txns(struct engine *e)
 	return e->txns;
 }
 
+bool engine_log_batch(const struct engine *e, seq_index index, struct engine_batch *out)
+{
+	const struct logged *l = window_find(&e->window, index);
+
+	if (!l)
+		return false;
+	*out = (struct engine_batch){.data = l->data, .bytes = l->bytes, .verdicts = l->verdicts};
+	return true;
+}
+
+bool engine_applying(const struct engine *e)
+{
+	return e->have_record;
+}
+
 struct access *access_new(struct engine *e, void (*wake)(void *ctx), void *ctx)
 {
 	return txns_access_new(e->txns, wake, ctx);

@@ -82,5 +82,10 @@ void engine_info(const struct engine *e, struct engine_info *out);
 struct replica *engine_replica(struct engine *e);
 struct txns *engine_txns(struct engine *e);
 bool engine_is_leader(const struct engine *e);
+/* A batch of the log that has @index: bytes, and a verdict (enum verdict) per record, 0 where not applied yet. Lent until
+ * the next step. False: not kept here. */
+struct engine_batch { const void *data; size_t bytes; const uint8_t *verdicts; };
+bool engine_log_batch(const struct engine *e, seq_index index, struct engine_batch *out);
+bool engine_applying(const struct engine *e); /* within a record: the copies are not as of one index */
 
 #endif

@@ -1,14 +1,17 @@
 /*
  * fuzz_relay.c - libFuzzer target: what other relays may send, and when (tests).
  *
- * One relay over the simulated network, and a stranger's transport that dials it and is dialled by it. The first byte
- * says what the relay is: bit 0 a voter, bit 1 not a member yet (it joins at the stranger), else engine 5, whose
- * candidates are the stranger's address. Then a list of events, each a byte of kind (mod 10) and one of arguments:
+ * One relay over the simulated network, and a stranger's transport that dials it and is dialled by
+ * it. The first byte says what the relay is: bit 0 a voter, bit 1 not a member yet (it joins at the
+ * stranger), else engine 5, whose candidates are the stranger's address. Then a list of events,
+ * each a byte of kind (mod 10) and one of arguments:
  *   0 dials the relay          1 closes a link                 2 breaks all links
  *   3 time passes: u8 in units of 4 ms
  *   4 a message as it is: u8 bytes, the message
- *   5 a hello that fits: u8 role, u8 engine                    6 a welcome that fits: u8 engine, u8 voter
- *   7 a log batch that continues its stream: u8 bytes          8 a long message: u8 type, u8 bytes / 64, zeros
+ *   5 a hello that fits: u8 role, u8 engine
+ *   6 a welcome that fits: u8 engine, u8 voter
+ *   7 a log batch that continues its stream: u8 bytes
+ *   8 a long message: u8 type, u8 bytes / 64, zeros
  *   9 a membership: u8 which of engines 1 to 8 are members
  * Nothing may hit an assertion or leak.
  */
@@ -47,7 +50,7 @@ static uint64_t now_of(void *ctx)
 	return ((struct world *)ctx)->now_us;
 }
 
-/* -- the engine ---------------------------------------------------------------------------------- */
+/* -- the engine ------------------------------------------------------------------------------- */
 
 static void on_message(void *ctx, engine_id from, const void *data, size_t bytes)
 {
@@ -114,7 +117,8 @@ static void on_join_waiting(void *ctx, const char *cause)
 	ASSERT(strlen(cause) < 400);
 }
 
-static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out, seq_index *last_out)
+static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
+			      seq_index *last_out)
 {
 	struct world *w = ctx;
 
@@ -142,13 +146,22 @@ static seq_index on_log_want(void *ctx)
 }
 
 static const struct relay_events engine_events = {
-	.message = on_message, .log_batch = on_batch, .log_gone = on_nothing, .voter_message = on_voter_message,
-	.suspect = on_suspect, .join_request = on_join_request, .join_reply = on_join_reply,
-	.not_member = on_nothing, .join_waiting = on_join_waiting, .log_get = on_log_get,
-	.log_last = on_log_last, .log_first = on_log_first, .log_want = on_log_want,
+	.message = on_message,
+	.log_batch = on_batch,
+	.log_gone = on_nothing,
+	.voter_message = on_voter_message,
+	.suspect = on_suspect,
+	.join_request = on_join_request,
+	.join_reply = on_join_reply,
+	.not_member = on_nothing,
+	.join_waiting = on_join_waiting,
+	.log_get = on_log_get,
+	.log_last = on_log_last,
+	.log_first = on_log_first,
+	.log_want = on_log_want,
 };
 
-/* -- the stranger -------------------------------------------------------------------------------- */
+/* -- the stranger ----------------------------------------------------------------------------- */
 
 static void add_link(struct world *w, struct net_link *link)
 {
@@ -189,7 +202,8 @@ static void on_down(void *ctx, struct net_link *link, enum status why)
 			w->links[i] = w->links[--w->link_count];
 }
 
-static const struct net_events stranger_events = {on_accepted, on_up, on_their_message, on_down, on_up};
+static const struct net_events stranger_events = {on_accepted, on_up, on_their_message, on_down,
+						  on_up};
 
 static void send_bytes(struct world *w, uint8_t which, const void *data, size_t bytes)
 {
@@ -211,7 +225,8 @@ static void send_buf(struct world *w, uint8_t which, struct buf *b)
 
 static void send_hello(struct world *w, uint8_t which, uint8_t role, uint8_t engine)
 {
-	struct relay_hello m = {.magic = RELAY_MAGIC, .version = RELAY_VERSION, .nonce = 1 + engine, .attach = 1};
+	struct relay_hello m = {
+		.magic = RELAY_MAGIC, .version = RELAY_VERSION, .nonce = 1 + engine, .attach = 1};
 	struct buf b;
 
 	m.role = 1 + role % 4;
@@ -225,7 +240,9 @@ static void send_hello(struct world *w, uint8_t which, uint8_t role, uint8_t eng
 
 static void send_welcome(struct world *w, uint8_t which, uint8_t engine, uint8_t voter)
 {
-	struct relay_welcome m = {.engine = engine % 9, .voter = voter % 4 ? 100 + voter % 4 : 0, .nonce = 7,
+	struct relay_welcome m = {.engine = engine % 9,
+				  .voter = voter % 4 ? 100 + voter % 4 : 0,
+				  .nonce = 7,
 				  .silence_us = (uint64_t)voter << 14};
 	struct buf b;
 
@@ -244,7 +261,7 @@ static void send_log(struct world *w, uint8_t which, uint8_t bytes)
 	send_bytes(w, which, data, sizeof h + bytes);
 }
 
-/* -- the world ----------------------------------------------------------------------------------- */
+/* -- the world -------------------------------------------------------------------------------- */
 
 static void run(struct world *w, uint64_t us)
 {
@@ -294,8 +311,14 @@ static void world_open(struct world *w, uint8_t kind)
 	struct error err;
 	struct net_config nc = {.mem = &w->mem, .clock = k, .events = &stranger_events, .ctx = w};
 	struct relay_config rc = {
-		.mem = &w->mem, .clock = k, .timers = &w->timers, .seed = 1, .net_ops = &net_ops_sim, .listen = "own:1",
-		.events = &engine_events, .ctx = w,
+		.mem = &w->mem,
+		.clock = k,
+		.timers = &w->timers,
+		.seed = 1,
+		.net_ops = &net_ops_sim,
+		.listen = "own:1",
+		.events = &engine_events,
+		.ctx = w,
 	};
 
 	memset(w, 0, sizeof *w);
@@ -339,7 +362,8 @@ static void event(struct world *w, struct reader *rd)
 
 	switch (kind % 10) {
 	case 0:
-		if (w->link_count < LINKS_MAX && net_ops_sim.connect(w->stranger, "own:1", &link, &err) == ST_OK)
+		if (w->link_count < LINKS_MAX &&
+		    net_ops_sim.connect(w->stranger, "own:1", &link, &err) == ST_OK)
 			add_link(w, link);
 		break;
 	case 1:

@@ -26,6 +26,7 @@ struct fetch {
 	uint32_t image_bytes, tail_bytes, received;
 	uint8_t *bytes;          /* image, then tail */
 	bool again;              /* ask anew in the next turn */
+	bool blocked;            /* the catalog leaf that says who has it is being fetched itself */
 	seq_index not_before;    /* "not here as of": route again once applied */
 };
 struct asked {                   /* a peer's request that waits for our applied index */
@@ -139,7 +140,8 @@ static void fetch_ask(struct txns *t, struct fetch *f)
 	if (f->not_before > txns_applied(t))
 		return;
 	st = replica_hold(t->rp, f->atom, &h, &need);
-	if (st == ST_WAIT) {
+	f->blocked = st == ST_WAIT;
+	if (f->blocked) {
 		fetch_start(t, need);
 		return;
 	}
@@ -208,8 +210,12 @@ static void fetch_done(struct txns *t, struct fetch *f)
 		fetch_free(t, f);
 		if (st == ST_OK)
 			fetches_hold(t, atom);
+		LIST_FOREACH(it, &t->fetches->all)
+			if (CONTAINER_OF(it, struct fetch, all)->blocked)
+				CONTAINER_OF(it, struct fetch, all)->again = true;
 		txns_wake(t, WAIT_ATOM, atom);
-		grants_turn(t);
+		txns_wake(t, WAIT_SLOTS, 0); /* row ids may have waited for a catalog leaf */
+		t->host->kick(t->ctx);
 		return;
 	}
 	log_event(t->log, LOG_TXN, LOG_INFO, "fetch repeated", "atom=%llu from=%llu cause=%s",

@@ -1,0 +1,28 @@
+/*
+ * cover.c - the counts of the coverage points (base).
+ */
+#include "base/cover.h"
+
+uint64_t cover_counts[COVER_COUNT];
+
+const char *cover_name(enum cover_point point)
+{
+	static const char *const names[] = {
+#define X(name, text) #name,
+		COVER_TABLE(X)
+#undef X
+	};
+
+	return names[point];
+}
+
+const char *cover_text(enum cover_point point)
+{
+	static const char *const texts[] = {
+#define X(name, text) text,
+		COVER_TABLE(X)
+#undef X
+	};
+
+	return texts[point];
+}

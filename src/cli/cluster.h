@@ -1,0 +1,52 @@
+/*
+ * cluster.h - a cluster of processes on this machine, under one directory (cli, private).
+ *
+ * The directory: cluster.conf (how it was started), NAME.pid, NAME.log, NAME/ (data). Engine k, archives first, has SQL on
+ * base_port + k and the fabric on base_port + 100 + k.
+ */
+#ifndef VALENCE_CLI_CLUSTER_H
+#define VALENCE_CLI_CLUSTER_H
+
+#include <sys/types.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+
+#define CLUSTER_ENGINES_MAX 99
+#define CLUSTER_EXTRA_MAX 64
+
+struct cluster {
+	struct mem *mem;
+	struct arena *arena;
+	const char *dir;         /* absolute */
+	uint64_t archives, caches, base_port, timeout_s;
+	const char *fabric;      /* NULL: the default */
+	const char *workers;     /* NULL: not given */
+	const char *extra[CLUSTER_EXTRA_MAX];
+	uint32_t extra_count;
+};
+
+struct member {
+	char name[16];
+	bool archive;
+	uint32_t k;
+	uint16_t sql_port, fabric_port;
+};
+
+void cluster_member(const struct cluster *cl, uint32_t k, struct member *out);
+static inline uint32_t cluster_size(const struct cluster *cl) { return (uint32_t)(cl->archives + cl->caches); }
+
+/* cluster_proc.c */
+pid_t member_pid(const struct cluster *cl, const struct member *m); /* 0: does not run */
+bool member_paused(pid_t pid);
+/* Starts the process; @fresh: nobody of this cluster ran before, so a1 founds. log_from_out: where its own log begins. */
+enum status member_spawn(const struct cluster *cl, const struct member *m, bool fresh, pid_t *pid_out,
+			 off_t *log_from_out, struct error *err);
+/* Signals it, and waits up to timeout_ms until it is gone. False: it is still there. */
+bool member_end(const struct cluster *cl, const struct member *m, int signal_number, uint32_t timeout_ms);
+/* What its log says last about an error since @from; in arena; NULL: nothing. */
+const char *member_complaint(const struct cluster *cl, const struct member *m, off_t from);
+bool member_has_data(const struct cluster *cl, const struct member *m);
+void cluster_sleep_ms(uint32_t ms);
+
+#endif

@@ -1,0 +1,279 @@
+/*
+ * cluster_proc.c - the processes of a local cluster (cli).
+ *
+ * A pid file is written by who starts the process. Pids are used again by the system, so nothing is signalled before
+ * /proc says that this pid still runs the engine of this name on these ports.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/env.h"
+#include "base/list.h"
+#include "cli/cluster.h"
+
+#define FABRIC_OFFSET 100
+#define CMDLINE_BYTES 65536
+#define POLL_MS 20
+#define COMPLAINT_BYTES 1024
+
+void cluster_member(const struct cluster *cl, uint32_t k, struct member *out)
+{
+	out->k = k;
+	out->archive = k < cl->archives;
+	snprintf(out->name, sizeof out->name, "%c%u", out->archive ? 'a' : 'c',
+		 (unsigned)(out->archive ? k + 1 : k - cl->archives + 1));
+	out->sql_port = (uint16_t)(cl->base_port + k);
+	out->fabric_port = (uint16_t)(cl->base_port + FABRIC_OFFSET + k);
+}
+
+void cluster_sleep_ms(uint32_t ms)
+{
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	while (nanosleep(&ts, &ts) != 0 && errno == EINTR)
+		;
+}
+
+static const char *path(const struct cluster *cl, const struct member *m, const char *suffix)
+{
+	return arena_printf(cl->arena, "%s/%s%s", cl->dir, m->name, suffix);
+}
+
+static size_t read_file(const char *name, char *out, size_t bytes)
+{
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	size_t n = 0;
+	ssize_t got;
+
+	if (fd < 0)
+		return 0;
+	while (n < bytes - 1 && (got = read(fd, out + n, bytes - 1 - n)) > 0)
+		n += (size_t)got;
+	close(fd);
+	out[n] = '\0';
+	return n;
+}
+
+/* Has @words the argument @flag followed by @value? */
+static bool has_flag(const char *words, size_t bytes, const char *flag, const char *value)
+{
+	for (const char *p = words, *end = words + bytes; p < end; p += strlen(p) + 1)
+		if (strcmp(p, flag) == 0 && p + strlen(p) + 1 < end && strcmp(p + strlen(p) + 1, value) == 0)
+			return true;
+	return false;
+}
+
+static bool is_ours(const struct cluster *cl, const struct member *m, pid_t pid)
+{
+	char *words = arena_alloc(cl->arena, CMDLINE_BYTES), name[64], address[32];
+	size_t bytes;
+
+	snprintf(name, sizeof name, "/proc/%d/cmdline", (int)pid);
+	bytes = read_file(name, words, CMDLINE_BYTES);
+	snprintf(address, sizeof address, "127.0.0.1:%u", m->sql_port);
+	return bytes > 0 && has_flag(words, bytes, "--name", m->name) && has_flag(words, bytes, "--sql", address);
+}
+
+pid_t member_pid(const struct cluster *cl, const struct member *m)
+{
+	struct arena_mark mark = arena_mark(cl->arena);
+	char text[32];
+	uint64_t pid;
+	bool ours;
+
+	if (read_file(path(cl, m, ".pid"), text, sizeof text) == 0)
+		return 0;
+	text[strcspn(text, "\n")] = '\0';
+	ours = cli_u64(text, 2, INT32_MAX, &pid) && is_ours(cl, m, (pid_t)pid);
+	arena_rewind(cl->arena, mark);
+	return ours ? (pid_t)pid : 0;
+}
+
+/* The state is the letter after the command's name, which is in parentheses. */
+bool member_paused(pid_t pid)
+{
+	char name[64], text[512], *at;
+
+	snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+	if (read_file(name, text, sizeof text) == 0)
+		return false;
+	at = strrchr(text, ')');
+	return at && at[1] == ' ' && at[2] == 'T';
+}
+
+bool member_has_data(const struct cluster *cl, const struct member *m)
+{
+	DIR *d = opendir(path(cl, m, ""));
+	struct dirent *e;
+	bool any = false;
+
+	if (!d)
+		return false;
+	while (!any && (e = readdir(d)) != NULL)
+		any = e->d_name[0] != '.';
+	closedir(d);
+	return any;
+}
+
+/* The archives but @m itself, for --join; NULL: it founds the cluster, or is its only archive. */
+static const char *contacts(const struct cluster *cl, const struct member *m, bool fresh)
+{
+	const char *list = NULL;
+
+	if (fresh && m->k == 0)
+		return NULL;
+	for (uint32_t k = 0; k < cl->archives; k++) {
+		struct member other;
+
+		if (k == m->k)
+			continue;
+		cluster_member(cl, k, &other);
+		list = arena_printf(cl->arena, "%s%s127.0.0.1:%u", list ? list : "", list ? "," : "", other.fabric_port);
+	}
+	return list;
+}
+
+struct words { char *at[CLUSTER_EXTRA_MAX + 24]; uint32_t count; };
+
+static void word(struct words *w, const struct cluster *cl, const char *text)
+{
+	w->at[w->count++] = arena_strdup(cl->arena, text);
+	w->at[w->count] = NULL;
+}
+
+static void flag(struct words *w, const struct cluster *cl, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	word(w, cl, name);
+	word(w, cl, value);
+}
+
+static void command_line(const struct cluster *cl, const struct member *m, bool fresh, struct words *w)
+{
+	w->count = 0;
+	word(w, cl, "valence");
+	word(w, cl, m->archive ? "archive-engine" : "cache-engine");
+	flag(w, cl, "--name", m->name);
+	flag(w, cl, "--sql", arena_printf(cl->arena, "127.0.0.1:%u", m->sql_port));
+	flag(w, cl, "--listen", arena_printf(cl->arena, "127.0.0.1:%u", m->fabric_port));
+	flag(w, cl, "--data", m->archive ? path(cl, m, "") : NULL);
+	flag(w, cl, "--join", contacts(cl, m, fresh));
+	flag(w, cl, "--fabric", cl->fabric);
+	flag(w, cl, "--workers", cl->workers);
+	for (uint32_t i = 0; i < cl->extra_count; i++)
+		word(w, cl, cl->extra[i]);
+}
+
+static void child(struct words *w, int log_fd)
+{
+	int null_fd = open("/dev/null", O_RDONLY);
+	sigset_t none;
+
+	setsid();
+	if (null_fd >= 0)
+		dup2(null_fd, STDIN_FILENO);
+	dup2(log_fd, STDOUT_FILENO);
+	dup2(log_fd, STDERR_FILENO);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv("/proc/self/exe", w->at);
+	dprintf(STDERR_FILENO, "valence: cannot run: %s\n", strerror(errno));
+	_exit(127);
+}
+
+static enum status pid_write(const struct cluster *cl, const struct member *m, pid_t pid, struct error *err)
+{
+	const char *name = path(cl, m, ".pid");
+	FILE *f = fopen(name, "we");
+
+	if (!f || fprintf(f, "%d\n", (int)pid) < 0 || fclose(f) != 0)
+		return error_set(err, ST_IO, "%s: %s", name, strerror(errno));
+	return ST_OK;
+}
+
+enum status member_spawn(const struct cluster *cl, const struct member *m, bool fresh, pid_t *pid_out,
+			 off_t *log_from_out, struct error *err)
+{
+	const char *log_name = path(cl, m, ".log");
+	int log_fd = open(log_name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	struct words w;
+	enum status st;
+	pid_t pid;
+
+	if (log_fd < 0)
+		return error_set(err, ST_IO, "%s: %s", log_name, strerror(errno));
+	if (m->archive && mkdir(path(cl, m, ""), 0700) != 0 && errno != EEXIST) {
+		close(log_fd);
+		return error_set(err, ST_IO, "%s: %s", path(cl, m, ""), strerror(errno));
+	}
+	*log_from_out = lseek(log_fd, 0, SEEK_END);
+	command_line(cl, m, fresh, &w);
+	pid = fork();
+	if (pid == 0)
+		child(&w, log_fd);
+	close(log_fd);
+	if (pid < 0)
+		return error_set(err, ST_SYSTEM, "cannot start a process: %s", strerror(errno));
+	*pid_out = pid;
+	st = pid_write(cl, m, pid, err);
+	if (st != ST_OK)
+		kill(pid, SIGKILL);
+	return st;
+}
+
+bool member_end(const struct cluster *cl, const struct member *m, int signal_number, uint32_t timeout_ms)
+{
+	pid_t pid = member_pid(cl, m);
+
+	if (pid != 0 && signal_number != 0) {
+		kill(pid, signal_number);
+		if (signal_number != SIGKILL)
+			kill(pid, SIGCONT); /* a paused one would not hear it */
+	}
+	for (uint32_t waited = 0;; waited += POLL_MS) {
+		if (pid != 0)
+			(void)waitpid(pid, NULL, WNOHANG); /* when it is a child of this very command */
+		if (pid == 0 || member_pid(cl, m) == 0) {
+			(void)unlink(path(cl, m, ".pid"));
+			return true;
+		}
+		if (waited >= timeout_ms)
+			return false;
+		cluster_sleep_ms(POLL_MS);
+	}
+}
+
+/* "time error subsystem engine event ..." of log.h, or "valence: what: cause" */
+static bool is_complaint(const char *line)
+{
+	const char *space = strchr(line, ' ');
+
+	return strncmp(line, "valence: ", 9) == 0 || (space && strncmp(space + 1, "error ", 6) == 0);
+}
+
+const char *member_complaint(const struct cluster *cl, const struct member *m, off_t from)
+{
+	FILE *f = fopen(path(cl, m, ".log"), "re");
+	char line[COMPLAINT_BYTES], *found;
+
+	if (!f)
+		return NULL;
+	found = arena_alloc(cl->arena, COMPLAINT_BYTES);
+	if (fseeko(f, from, SEEK_SET) == 0)
+		while (fgets(line, sizeof line, f)) {
+			line[strcspn(line, "\n")] = '\0';
+			if (is_complaint(line))
+				snprintf(found, COMPLAINT_BYTES, "%s", strncmp(line, "valence: ", 9) ? line : line + 9);
+		}
+	fclose(f);
+	return found[0] ? found : NULL;
+}

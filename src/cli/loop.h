@@ -1,0 +1,38 @@
+/*
+ * loop.h - the event loop of one engine in a process: sockets, timers, signals around engine.h and pgwire.h (cli).
+ *
+ * A turn (S17): take what is ready, step the engine, step the sessions that can go on, step the engine again so that
+ * what they asked for leaves, one send per client. Only sleeps when nothing is left to do.
+ */
+#ifndef VALENCE_CLI_LOOP_H
+#define VALENCE_CLI_LOOP_H
+
+#include "base/env.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "engine/engine.h"
+
+struct loop;
+
+struct loop_config {
+	struct mem *mem;
+	struct logger *log;
+	int sql_fd;                   /* listening; taken */
+	uint32_t connection_max;      /* 0: default of pgwire.h */
+	uint32_t spin_us;             /* look for work this long before sleeping; 0: sleep at once */
+	void (*reload)(void *ctx);    /* SIGHUP */
+	void *ctx;
+};
+
+struct loop *loop_new(const struct loop_config *cfg, struct error *err); /* NULL: err. Blocks the signals it handles */
+void loop_free(struct loop *l);
+struct timers *loop_timers(struct loop *l);
+void loop_kick(void *loop);              /* engine_config.kick with the loop as ctx */
+/*
+ * Runs until a signal or the engine ends it. ST_OK: left cleanly; else why not. The
+ * engine is lent, and no session of it is left when this returns.
+ */
+enum status loop_run(struct loop *l, struct engine *e, struct error *err);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * loop_int.h - the loop and its clients (cli, private).
+ */
+#ifndef VALENCE_CLI_LOOP_INT_H
+#define VALENCE_CLI_LOOP_INT_H
+
+#include "base/list.h"
+#include "cli/loop.h"
+#include "engine/pgwire/pgwire.h"
+
+#define RECV_BYTES (64u << 10)
+
+enum source_kind { SOURCE_SIGNAL, SOURCE_LISTENER, SOURCE_ENGINE, SOURCE_CLIENT };
+struct source { enum source_kind kind; }; /* first member of what epoll points to */
+
+struct loop {
+	struct loop_config cfg;
+	struct clock clock;
+	struct timers timers;
+	struct engine *engine;
+	struct pg_server *server;
+	int epoll_fd, signal_fd;
+	struct source signal_source, listener_source, engine_source;
+	int engine_fds[4];
+	uint32_t engine_fd_count;
+	bool kicked, accepting, no_pwait2;
+	struct timer accept_again;
+	enum engine_state seen;      /* last state that was logged */
+	uint32_t seen_failure;       /* crc of the last reason that was logged */
+	uint64_t busy_us;            /* when something was last done, for spin_us */
+	/* SIGTERM */
+	bool stopping, left_asked, interrupted;
+	struct timer leave_by, stop_by;
+	/* clients.c */
+	struct list clients, ready;  /* ready: to be stepped in this turn */
+	uint32_t client_count, client_max;
+	uint8_t *recv_bytes;
+};
+
+/* clients.c */
+void clients_accept(struct loop *l);
+void client_event(struct loop *l, struct source *s, uint32_t events);
+void clients_turn(struct loop *l);   /* those that are ready, each once */
+void clients_close(struct loop *l);  /* all, at once */
+
+#endif

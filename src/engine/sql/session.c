@@ -1,0 +1,322 @@
+/*
+ * session.c - sessions: life, settings, interrupts.
+ */
+#include "engine/sql/session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/assert.h"
+
+/* -- messages ------------------------------------------------------------------------------------------------ */
+
+void session_notice(struct sql_session *s, const char *severity, enum status code, const char *fmt, ...)
+{
+	struct error e;
+	char text[400];
+	va_list ap;
+
+	if (!s->cfg.notice)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	(void)error_set(&e, code, "%s", text);
+	s->cfg.notice(s->cfg.ctx, severity, &e);
+}
+
+void session_trace(struct sql_session *s, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	if (!s->trace)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	session_notice(s, "INFO", ST_OK, "%s", text);
+}
+
+/* -- settings ------------------------------------------------------------------------------------------------- */
+
+static void make_search_path(struct sql_session *s, const char *text)
+{
+	uint32_t cap = 1;
+
+	for (uint32_t i = 0; i < s->search_path_count; i++)
+		mem_free(&s->mem, s->search_path[i], strlen(s->search_path[i]) + 1);
+	mem_free(&s->mem, s->search_path, s->search_path_count * sizeof *s->search_path);
+	for (const char *p = text; *p; p++)
+		cap += *p == ',';
+	s->search_path = mem_alloc(&s->mem, cap * sizeof *s->search_path);
+	s->search_path_count = 0;
+	while (*text) {
+		char name[SCHEMA_NAME_MAX * 2 + 2];
+		size_t n = 0;
+		bool quoted = false;
+
+		while (*text == ' ' || *text == ',')
+			text++;
+		for (; *text && (quoted || *text != ','); text++) {
+			if (*text == '"') {
+				quoted = !quoted;
+				continue;
+			}
+			if (n < sizeof name - 1)
+				name[n++] = quoted || *text < 'A' || *text > 'Z' ? *text : (char)(*text + 32);
+		}
+		while (n && name[n - 1] == ' ')
+			n--;
+		name[n] = 0;
+		/* no schema is called as a user unless someone made it: then it is written out */
+		if (!n || !strcmp(name, "$user"))
+			continue;
+		s->search_path[s->search_path_count] = mem_alloc(&s->mem, strlen(name) + 1);
+		strcpy(s->search_path[s->search_path_count++], name);
+	}
+	/* exactly as many as there are, so that the sizes passed back on free are right */
+	s->search_path = mem_realloc(&s->mem, s->search_path, cap * sizeof *s->search_path,
+				     s->search_path_count * sizeof *s->search_path);
+}
+
+static const char *setting(const struct sql_session *s, const char *name)
+{
+	return settings_get(&s->settings, settings_find(name));
+}
+
+void session_settings_apply(struct sql_session *s)
+{
+	const char *level;
+
+	if (s->settings_seen == s->settings.generation) {
+		value_settings_use(&s->values);
+		return;
+	}
+	s->settings_seen = s->settings.generation;
+	s->values.time_zone = setting(s, "TimeZone");
+	s->values.extra_float_digits = 1;
+	(void)sscanf(setting(s, "extra_float_digits"), "%d", &s->values.extra_float_digits);
+	s->values.bytea_escape = !strcmp(setting(s, "bytea_output"), "escape");
+	s->timeout_us = settings_ms(setting(s, "statement_timeout")) * 1000;
+	s->statement_bytes = 0;
+	{
+		double n = 0;
+		char unit[4] = "";
+		static const struct { const char *name; double of; } units[] = {
+			{"B", 1}, {"kB", 1024}, {"MB", 1048576}, {"GB", 1073741824}, {"TB", 1099511627776}};
+
+		(void)sscanf(setting(s, "valence.statement_memory"), "%lf%3s", &n, unit);
+		for (int i = 0; i < 5; i++)
+			if (!strcmp(units[i].name, unit))
+				s->statement_bytes = (size_t)(n * units[i].of);
+	}
+	s->trace = !strcmp(setting(s, "valence.trace"), "on");
+	level = setting(s, "valence.commit_level");
+	access_set_commit_level(s->access, !strcmp(level, "local")  ? COMMIT_LOCAL :
+					   !strcmp(level, "memory") ? COMMIT_MEMORY :
+								      COMMIT_ARCHIVE);
+	access_set_read_latest(s->access, !strcmp(setting(s, "valence.read_consistency"), "latest"));
+	make_search_path(s, setting(s, "search_path"));
+	value_settings_use(&s->values);
+}
+
+static void report(struct sql_session *s, int id)
+{
+	if (s->cfg.parameter && settings_reported(id))
+		s->cfg.parameter(s->cfg.ctx, settings_name(id), sql_session_get(s, settings_name(id)));
+}
+
+static enum status set_transaction_isolation(struct sql_session *s, const char *value, struct error *err)
+{
+	if (!strcasecmp(value, "serializable"))
+		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
+	if (s->txn_ran)
+		return error_set(err, ST_ACTIVE_TRANSACTION,
+				 "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+	s->isolation = !strcasecmp(value, "repeatable read") ? ISOLATION_REPEATABLE_READ : ISOLATION_READ_COMMITTED;
+	if (access_in_transaction(s->access))
+		access_set_isolation(s->access, (enum isolation)s->isolation);
+	return ST_OK;
+}
+
+enum status session_set(struct sql_session *s, const char *name, const char *value, bool local, struct error *err)
+{
+	int id = settings_find(name);
+	bool in_txn = s->block == BLOCK_OPEN || s->block == BLOCK_IMPLICIT;
+	char before[128];
+	enum status st;
+
+	if (id >= 0 && value && !strcasecmp(name, "transaction_isolation"))
+		return set_transaction_isolation(s, value, err);
+	if (id >= 0 && value && !strcasecmp(name, "transaction_read_only")) {
+		s->txn_read_only = !strcasecmp(value, "on") || !strcasecmp(value, "true");
+		if (access_in_transaction(s->access))
+			access_set_read_only(s->access, s->txn_read_only);
+		return ST_OK;
+	}
+	if (value && !strcasecmp(name, "default_transaction_isolation") && !strcasecmp(value, "serializable"))
+		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
+	if (id >= 0)
+		snprintf(before, sizeof before, "%s", settings_get(&s->settings, id));
+	st = settings_set(&s->settings, name, value, local, in_txn, (uint32_t)s->savepoints.count, err);
+	if (st)
+		return st;
+	session_settings_apply(s);
+	if (strcmp(before, settings_get(&s->settings, id)))
+		report(s, id);
+	return ST_OK;
+}
+
+enum status sql_session_set(struct sql_session *s, const char *name, const char *value, struct error *err)
+{
+	enum status st = session_set(s, name, value, false, err);
+
+	if (!st && s->block == BLOCK_NONE)
+		settings_startup_done(&s->settings);
+	return st;
+}
+
+const char *sql_session_get(struct sql_session *s, const char *name)
+{
+	int id = settings_find(name);
+
+	if (id < 0)
+		return NULL;
+	if (!strcasecmp(name, "transaction_isolation") && s->block != BLOCK_NONE)
+		return s->isolation == ISOLATION_REPEATABLE_READ ? "repeatable read" : "read committed";
+	if (!strcasecmp(name, "transaction_isolation"))
+		return setting(s, "default_transaction_isolation");
+	if (!strcasecmp(name, "transaction_read_only"))
+		return s->block != BLOCK_NONE && s->txn_read_only ? "on" : setting(s, "default_transaction_read_only");
+	if (!strcasecmp(name, "session_authorization"))
+		return s->user;
+	return settings_get(&s->settings, id);
+}
+
+void sql_session_report(struct sql_session *s, void *ctx, void (*fn)(void *ctx, const char *name, const char *value))
+{
+	for (int id = 0; settings_name(id); id++)
+		if (settings_reported(id))
+			fn(ctx, settings_name(id), sql_session_get(s, settings_name(id)));
+}
+
+/* -- life -------------------------------------------------------------------------------------------------------- */
+
+struct sql_session *sql_session_new(const struct sql_session_config *cfg)
+{
+	struct sql_session *s = MEM_NEW(cfg->mem, struct sql_session);
+
+	s->cfg = *cfg;
+	mem_init(&s->mem, cfg->mem, "session", 0);
+	arena_init(&s->arena, &s->mem);
+	arena_init(&s->txn_arena, &s->mem);
+	snprintf(s->user, sizeof s->user, "%s", cfg->user ? cfg->user : "valence");
+	snprintf(s->database, sizeof s->database, "%s", cfg->database ? cfg->database : "valence");
+	bmap_init(&s->prepared, &s->mem);
+	bmap_init(&s->portals, &s->mem);
+	map_init(&s->sequences, &s->mem);
+	buf_init(&s->fast_key, &s->mem);
+	settings_init(&s->settings, &s->mem);
+	s->settings_seen = UINT64_MAX;
+	s->access = access_new(cfg->engine, cfg->wake, cfg->ctx);
+	rng_init(&s->rng, access_wall_us(s->access) ^ (uint64_t)cfg->backend_pid << 40);
+	session_settings_apply(s);
+	return s;
+}
+
+void sql_session_free(struct sql_session *s)
+{
+	struct bmap_slot *slot;
+	struct map_slot *seq;
+	size_t at = 0;
+
+	portals_drop(s, false);
+	if (s->spare_portal) {
+		struct sql_portal *p = s->spare_portal;
+
+		s->spare_portal = NULL;
+		s->terminate = s->terminate ? s->terminate : ST_ADMIN_SHUTDOWN; /* no spare is kept now */
+		portal_free(s, p);
+	}
+	while ((slot = bmap_next(&s->prepared, &at)))
+		prepared_free(s, slot->value);
+	if (s->unnamed_prepared)
+		prepared_free(s, s->unnamed_prepared);
+	access_free(s->access);
+	at = 0;
+	while ((seq = map_next(&s->sequences, &at)))
+		MEM_FREE(&s->mem, (struct sequence_value *)seq->value);
+	make_search_path(s, "");
+	mem_free(&s->mem, s->search_path, 0);
+	map_fini(&s->sequences);
+	buf_fini(&s->fast_key);
+	bmap_fini(&s->prepared);
+	bmap_fini(&s->portals);
+	settings_fini(&s->settings);
+	VEC_FINI(&s->mem, &s->savepoints);
+	arena_fini(&s->arena);
+	arena_fini(&s->txn_arena);
+	mem_fini(&s->mem);
+	MEM_FREE(s->cfg.mem, s);
+}
+
+char sql_session_status(const struct sql_session *s)
+{
+	return s->block == BLOCK_OPEN ? 'T' : s->block == BLOCK_FAILED ? 'E' : 'I';
+}
+
+struct access *sql_session_access(struct sql_session *s) { return s->access; }
+
+/* -- interrupts --------------------------------------------------------------------------------------------------- */
+
+void sql_session_cancel(struct sql_session *s)
+{
+	if (!s->active)
+		return; /* nothing runs: too late, as with PostgreSQL */
+	s->cancel = true;
+	if (s->active->in_statement || utility_in_statement(s->active))
+		access_cancel(s->access);
+}
+
+void sql_session_terminate(struct sql_session *s, enum status why)
+{
+	s->terminate = why;
+	if (s->active && (s->active->in_statement || utility_in_statement(s->active)))
+		access_cancel(s->access);
+}
+
+uint64_t sql_session_deadline_us(const struct sql_session *s)
+{
+	if (!s->active)
+		return 0;
+	if (s->sleep_until_us && (!s->deadline_us || s->sleep_until_us < s->deadline_us))
+		return s->sleep_until_us;
+	return s->deadline_us;
+}
+
+enum status session_interrupted(struct sql_session *s, struct error *err)
+{
+	if (s->terminate)
+		return error_set(err, s->terminate, "terminating connection: %s", status_text(s->terminate));
+	if (s->cancel)
+		return error_set(err, ST_CANCELED, "canceling statement due to user request");
+	if (s->deadline_us && s->active && access_wall_us(s->access) >= s->deadline_us)
+		return error_set(err, ST_CANCELED, "canceling statement due to statement timeout");
+	return ST_OK;
+}
+
+void session_note_nextval(struct sql_session *s, rel_id seq, int64_t value)
+{
+	struct sequence_value *v = map_find(&s->sequences, seq);
+
+	if (!v) {
+		v = MEM_NEW(&s->mem, struct sequence_value);
+		v->id = seq;
+		map_put(&s->sequences, seq, v);
+	}
+	v->value = value;
+	s->last_sequence = v;
+}

@@ -1,0 +1,247 @@
+/*
+ * session_txn.c - transaction blocks with PostgreSQL's rules.
+ */
+#include "engine/sql/session.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/assert.h"
+
+enum status txn_refuse_failed(struct error *err)
+{
+	return error_set(err, ST_IN_FAILED_TRANSACTION,
+			 "current transaction is aborted, commands ignored until end of transaction block");
+}
+
+bool txn_allowed_when_failed(enum stmt_kind kind)
+{
+	return kind == STMT_COMMIT || kind == STMT_ROLLBACK || kind == STMT_ROLLBACK_TO || kind == STMT_EMPTY;
+}
+
+void txn_ensure(struct sql_session *s)
+{
+	if (s->block != BLOCK_NONE)
+		return;
+	s->isolation = !strcmp(sql_session_get(s, "default_transaction_isolation"), "repeatable read") ?
+			       ISOLATION_REPEATABLE_READ :
+			       ISOLATION_READ_COMMITTED;
+	s->txn_read_only = !strcmp(sql_session_get(s, "default_transaction_read_only"), "on");
+	s->txn_ran = s->txn_lost = false;
+	access_begin(s->access, (enum isolation)s->isolation, s->txn_read_only);
+	s->block = BLOCK_IMPLICIT;
+}
+
+void txn_over(struct sql_session *s, bool committed)
+{
+	s->block = BLOCK_NONE;
+	s->txn_lost = s->txn_ran = false;
+	s->savepoints.count = 0;
+	if (s->settings.undo.count) {
+		if (committed)
+			settings_commit(&s->settings);
+		else
+			settings_rollback(&s->settings, 0);
+		session_settings_apply(s);
+	}
+	arena_reset(&s->txn_arena);
+}
+
+/* An error in the open transaction. Without savepoints nothing can bring it back: what it holds is let go at once. */
+void txn_failed(struct sql_session *s)
+{
+	if (s->block != BLOCK_OPEN && s->block != BLOCK_FAILED)
+		return;
+	s->block = BLOCK_FAILED;
+	if (s->savepoints.count == 0 && !s->txn_lost) {
+		access_rollback(s->access);
+		s->txn_lost = true;
+	}
+}
+
+void txn_rollback(struct sql_session *s)
+{
+	if (s->block != BLOCK_NONE && !s->txn_lost)
+		access_rollback(s->access);
+	portals_drop(s, true);
+	txn_over(s, false);
+}
+
+enum status txn_commit(struct sql_session *s, struct error *err)
+{
+	seq_index index = 0;
+	enum status st;
+
+	st = access_commit(s->access, &index, err);
+	if (st == ST_WAIT)
+		return st;
+	if (!st && index)
+		s->last_commit = index;
+	session_trace(s, "commit: index %llu, %s", (unsigned long long)index, status_name(st));
+	portals_drop(s, true);
+	txn_over(s, st == ST_OK);
+	return st;
+}
+
+/* -- statements ------------------------------------------------------------------------------------------------- */
+
+static enum status modes(struct sql_session *s, const struct stmt *st, struct error *err)
+{
+	if (st->serializable)
+		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
+	if (st->isolation_set) {
+		if (s->txn_ran && st->isolation != s->isolation)
+			return error_set(err, ST_ACTIVE_TRANSACTION,
+					 "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+		s->isolation = st->isolation;
+		if (!s->txn_ran)
+			access_set_isolation(s->access, (enum isolation)st->isolation);
+	}
+	if (st->read_only_set) {
+		s->txn_read_only = st->read_only;
+		access_set_read_only(s->access, st->read_only);
+	}
+	return ST_OK;
+}
+
+static enum status begin(struct sql_session *s, const struct stmt *st, struct error *err)
+{
+	enum status e;
+
+	if (s->block == BLOCK_OPEN) {
+		session_notice(s, "WARNING", ST_ACTIVE_TRANSACTION, "there is already a transaction in progress");
+		return ST_OK;
+	}
+	txn_ensure(s);
+	e = modes(s, st, err);
+	if (e)
+		return e;
+	s->block = BLOCK_OPEN;
+	return ST_OK;
+}
+
+static enum status commit(struct sql_session *s, struct sql_portal *p, struct error *err)
+{
+	switch ((enum block)s->block) {
+	case BLOCK_FAILED:
+		txn_rollback(s);
+		p->tag = "ROLLBACK";
+		return ST_OK;
+	case BLOCK_NONE:
+		session_notice(s, "WARNING", ST_NO_TRANSACTION, "there is no transaction in progress");
+		return ST_OK;
+	case BLOCK_IMPLICIT:
+		session_notice(s, "WARNING", ST_NO_TRANSACTION, "there is no transaction in progress");
+		s->block = BLOCK_OPEN; /* not said twice when the commit waits */
+		break;
+	case BLOCK_OPEN:
+		break;
+	}
+	return txn_commit(s, err);
+}
+
+static enum status characteristics(struct sql_session *s, const struct stmt *st, struct error *err)
+{
+	enum status e = ST_OK;
+
+	if (st->serializable)
+		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
+	if (st->isolation_set)
+		e = session_set(s, "default_transaction_isolation",
+				st->isolation == ISOLATION_REPEATABLE_READ ? "repeatable read" : "read committed", false, err);
+	if (!e && st->read_only_set)
+		e = session_set(s, "default_transaction_read_only", st->read_only ? "on" : "off", false, err);
+	return e;
+}
+
+static int savepoint_find(struct sql_session *s, const char *name)
+{
+	for (size_t i = s->savepoints.count; i-- > 0;)
+		if (!strcmp(s->savepoints.at[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+static enum status savepoint(struct sql_session *s, const struct stmt *st, struct error *err)
+{
+	struct savepoint sp = {.name = ""};
+	int at;
+
+	if (s->block == BLOCK_NONE || s->block == BLOCK_IMPLICIT)
+		return error_set(err, ST_NO_TRANSACTION, "%s can only be used in transaction blocks",
+				 st->kind == STMT_SAVEPOINT ? "SAVEPOINT" :
+				 st->kind == STMT_RELEASE   ? "RELEASE SAVEPOINT" :
+							      "ROLLBACK TO SAVEPOINT");
+	if (st->kind == STMT_SAVEPOINT) {
+		snprintf(sp.name, sizeof sp.name, "%s", st->name);
+		sp.number = access_savepoint(s->access);
+		VEC_PUSH(&s->mem, &s->savepoints, sp);
+		return ST_OK;
+	}
+	at = savepoint_find(s, st->name);
+	if (at < 0)
+		return error_set(err, ST_BAD_SAVEPOINT, "savepoint \"%s\" does not exist", st->name);
+	if (st->kind == STMT_RELEASE) {
+		access_release(s->access, s->savepoints.at[at].number);
+		settings_release(&s->settings, (uint32_t)at + 1);
+		s->savepoints.count = (size_t)at;
+		return ST_OK;
+	}
+	access_rollback_to(s->access, s->savepoints.at[at].number);
+	settings_rollback(&s->settings, (uint32_t)at + 1);
+	session_settings_apply(s);
+	s->savepoints.count = (size_t)at + 1;
+	s->block = BLOCK_OPEN;
+	return ST_OK;
+}
+
+enum status txn_statement(struct sql_session *s, struct sql_portal *p, const struct stmt *st, struct error *err)
+{
+	switch ((enum stmt_kind)st->kind) {
+	case STMT_BEGIN:
+		return begin(s, st, err);
+	case STMT_COMMIT:
+		return commit(s, p, err);
+	case STMT_ROLLBACK:
+		if (s->block == BLOCK_NONE || s->block == BLOCK_IMPLICIT)
+			session_notice(s, "WARNING", ST_NO_TRANSACTION, "there is no transaction in progress");
+		txn_rollback(s);
+		return ST_OK;
+	case STMT_SAVEPOINT:
+	case STMT_RELEASE:
+	case STMT_ROLLBACK_TO:
+		return savepoint(s, st, err);
+	case STMT_SET_TRANSACTION:
+		if (st->name) /* SESSION CHARACTERISTICS: of the transactions to come */
+			return characteristics(s, st, err);
+		if (s->block != BLOCK_OPEN)
+			session_notice(s, "WARNING", ST_NO_TRANSACTION,
+				       "SET TRANSACTION can only be used in transaction blocks");
+		txn_ensure(s);
+		return modes(s, st, err);
+	default:
+		UNREACHABLE();
+	}
+}
+
+/* -- the protocol's ends ------------------------------------------------------------------------------------------ */
+
+enum status sql_sync(struct sql_session *s, bool failed, struct error *err)
+{
+	if (s->block != BLOCK_IMPLICIT) {
+		if (failed)
+			txn_failed(s);
+		return ST_OK;
+	}
+	if (failed) {
+		txn_rollback(s);
+		return ST_OK;
+	}
+	return txn_commit(s, err);
+}
+
+void sql_session_error(struct sql_session *s)
+{
+	txn_failed(s);
+}

@@ -1,0 +1,534 @@
+/*
+ * ofi_link.c - links of the libfabric back end: pieces in and out (net/ofi). See ofi_int.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "net/ofi/ofi_int.h"
+
+/* Before each message in the stream; the data is padded to 8. */
+struct piece_head { uint32_t bytes, zero; };
+
+_Static_assert(sizeof(struct piece_head) == 8, "on the wire");
+_Static_assert(OFI_PIECE_BYTES % 8 == 0, "a head is never cut in two");
+
+static uint32_t padded(uint32_t bytes)
+{
+	return (bytes + 7) & ~7u;
+}
+
+/* -- ops -------------------------------------------------------------------------------------- */
+
+static struct ofi_op *op_new(struct ofi_net *n, bool with_data)
+{
+	struct ofi_op *op = mem_try_alloc(n->cfg.mem, sizeof *op);
+
+	if (!op)
+		return NULL;
+	list_init(&op->l);
+	if (!with_data)
+		return op;
+	op->data = mem_try_alloc(n->cfg.mem, OFI_PIECE_BYTES);
+	if (op->data && n->register_memory &&
+	    fi_mr_reg(n->domain, op->data, OFI_PIECE_BYTES, FI_SEND | FI_RECV, 0, 0, 0, &op->mr,
+		      NULL) != 0) {
+		mem_free(n->cfg.mem, op->data, OFI_PIECE_BYTES);
+		op->data = NULL;
+		op->mr = NULL;
+	}
+	if (!op->data) {
+		MEM_FREE(n->cfg.mem, op);
+		return NULL;
+	}
+	return op;
+}
+
+static void op_free(struct ofi_net *n, struct ofi_op *op)
+{
+	list_remove(&op->l);
+	if (op->msg)
+		net_msg_unref(op->msg);
+	if (op->mr)
+		fi_close(&op->mr->fid);
+	if (op->data)
+		mem_free(n->cfg.mem, op->data, OFI_PIECE_BYTES);
+	MEM_FREE(n->cfg.mem, op);
+}
+
+static void *op_desc(const struct ofi_op *op)
+{
+	return op->mr ? fi_mr_desc(op->mr) : NULL;
+}
+
+static struct ofi_op *buffer_get(struct ofi_net *n)
+{
+	struct list *first = list_first(&n->pool);
+	struct ofi_op *op;
+
+	if (first) {
+		list_remove(first);
+		return CONTAINER_OF(first, struct ofi_op, l);
+	}
+	if (n->buffers == OFI_BUFFERS_MAX)
+		return NULL;
+	op = op_new(n, true);
+	if (op) {
+		op->kind = OFI_SEND_BUFFER;
+		n->buffers++;
+	}
+	return op;
+}
+
+static void buffer_put(struct ofi_net *n, struct ofi_op *op)
+{
+	op->link = NULL;
+	list_remove(&op->l);
+	list_push_front(&n->pool, &op->l);
+}
+
+void ofi_pool_fini(struct ofi_net *n)
+{
+	while (!list_empty(&n->pool)) {
+		op_free(n, CONTAINER_OF(n->pool.next, struct ofi_op, l));
+		n->buffers--;
+	}
+}
+
+/* -- life ------------------------------------------------------------------------------------- */
+
+static int post_recv(struct ofi_link *l, struct ofi_op *op)
+{
+	return (int)fi_recv(l->ep, op->data, OFI_PIECE_BYTES, op_desc(op), 0, &op->context);
+}
+
+static int post_more(struct ofi_link *l, uint32_t until)
+{
+	int rc = 0;
+
+	while (l->rx_pieces < until && rc == 0) {
+		struct ofi_op *op = op_new(l->net, true);
+
+		if (!op)
+			return -FI_ENOMEM;
+		op->kind = OFI_RECV;
+		op->link = l;
+		list_push_back(&l->ops, &op->l);
+		rc = post_recv(l, op);
+		if (rc == 0)
+			l->rx_pieces++;
+		else
+			op_free(l->net, op);
+	}
+	return rc;
+}
+
+static int open_endpoint(struct ofi_link *l, struct fi_info *info)
+{
+	struct ofi_net *n = l->net;
+	int rc = fi_endpoint(n->domain, info, &l->ep, l);
+
+	if (rc == 0)
+		rc = fi_ep_bind(l->ep, &n->eq->fid, 0);
+	if (rc == 0)
+		rc = fi_ep_bind(l->ep, &n->cq->fid, FI_TRANSMIT | FI_RECV);
+	if (rc == 0)
+		rc = fi_enable(l->ep);
+	if (rc == 0)
+		rc = post_more(l, OFI_RX_FIRST); /* before the peer can send */
+	return rc;
+}
+
+struct ofi_link *ofi_link_new(struct ofi_net *n, struct fi_info *info, const char *peer,
+			      int *rc_out)
+{
+	struct ofi_link *l = MEM_NEW(n->cfg.mem, struct ofi_link);
+
+	l->link.ops = &net_ops_ofi;
+	l->link.net = &n->net;
+	snprintf(l->link.peer, sizeof l->link.peer, "%s", peer);
+	l->net = n;
+	list_init(&l->all);
+	list_init(&l->dirty);
+	list_init(&l->broken);
+	list_init(&l->queue);
+	list_init(&l->ops);
+	list_push_back(&n->links, &l->all);
+	*rc_out = open_endpoint(l, info);
+	if (l->ep)
+		map_put(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid, l);
+	if (*rc_out != 0) {
+		ofi_link_close(l);
+		return NULL;
+	}
+	return l;
+}
+
+static void queue_drop(struct ofi_link *l)
+{
+	while (!list_empty(&l->queue)) {
+		struct ofi_queued *q = CONTAINER_OF(l->queue.next, struct ofi_queued, l);
+
+		list_remove(&q->l);
+		net_msg_unref(q->msg);
+		MEM_FREE(l->net->cfg.mem, q);
+	}
+	l->link.backlog_bytes = 0;
+}
+
+void ofi_link_close(struct ofi_link *l)
+{
+	struct ofi_net *n = l->net;
+
+	if (l->state == OFI_CLOSED)
+		return;
+	if (l->state == OFI_DIALLING && l->deadline_us)
+		n->dialling--;
+	if (l->tell_drained)
+		n->drained_pending--;
+	l->tell_drained = false;
+	l->state = OFI_CLOSED;
+	list_remove(&l->dirty);
+	list_remove(&l->broken);
+	queue_drop(l);
+	if (l->ep) {
+		map_remove(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid);
+		fi_close(&l->ep->fid);
+		l->ep = NULL;
+	}
+	list_remove(&l->all);
+	list_push_back(&n->closed, &l->all);
+}
+
+/* Called when the completion queue has been drained after the links were closed. */
+void ofi_links_reap(struct ofi_net *n)
+{
+	while (!list_empty(&n->closed)) {
+		struct ofi_link *l = CONTAINER_OF(n->closed.next, struct ofi_link, all);
+
+		while (!list_empty(&l->ops)) {
+			struct ofi_op *op = CONTAINER_OF(l->ops.next, struct ofi_op, l);
+
+			if (op->kind == OFI_SEND_BUFFER)
+				buffer_put(n, op);
+			else
+				op_free(n, op);
+		}
+		if (l->assembly)
+			mem_free(n->cfg.mem, l->assembly, l->assembly_cap);
+		list_remove(&l->all);
+		MEM_FREE(n->cfg.mem, l);
+	}
+}
+
+void ofi_link_break(struct ofi_link *l, enum status why)
+{
+	if (l->state == OFI_BROKEN || l->state == OFI_CLOSED)
+		return;
+	if (l->state == OFI_ACCEPTING) { /* nobody knows it yet */
+		ofi_link_close(l);
+		return;
+	}
+	if (l->state == OFI_DIALLING) {
+		l->net->dialling--;
+		l->deadline_us = 0;
+	}
+	l->state = OFI_BROKEN;
+	l->why = why;
+	list_remove(&l->dirty);
+	queue_drop(l);
+	list_push_back(&l->net->broken, &l->broken);
+}
+
+void ofi_link_up(struct ofi_link *l)
+{
+	struct ofi_net *n = l->net;
+
+	if (l->state == OFI_DIALLING) {
+		n->dialling--;
+		l->deadline_us = 0;
+		l->state = OFI_UP;
+		n->cfg.events->up(n->cfg.ctx, &l->link);
+	} else if (l->state == OFI_ACCEPTING) {
+		l->state = OFI_UP;
+		n->cfg.events->accepted(n->cfg.ctx, &l->link);
+	}
+	if (l->state == OFI_UP && !list_empty(&l->queue) && list_empty(&l->dirty))
+		list_push_back(&n->dirty, &l->dirty);
+}
+
+/* -- out -------------------------------------------------------------------------------------- */
+
+void ofi_link_send(struct net_link *link, struct net_msg *msg)
+{
+	struct ofi_link *l = CONTAINER_OF(link, struct ofi_link, link);
+	struct ofi_net *n = l->net;
+	struct ofi_queued *q;
+
+	ASSERT_OP(msg->bytes, <=, NET_MESSAGE_MAX);
+	if (l->state != OFI_UP && l->state != OFI_DIALLING) {
+		net_msg_unref(msg);
+		return;
+	}
+	q = MEM_NEW(n->cfg.mem, struct ofi_queued);
+	q->msg = msg;
+	list_push_back(&l->queue, &q->l);
+	link->backlog_bytes += msg->bytes;
+	if (link->backlog_bytes > NET_BACKLOG_LOW)
+		l->was_over = true;
+	if (l->state == OFI_UP && list_empty(&l->dirty))
+		list_push_back(&n->dirty, &l->dirty);
+}
+
+static void queued_advance(struct ofi_link *l, struct ofi_queued *q, uint32_t bytes)
+{
+	q->sent += bytes;
+	l->link.backlog_bytes -= bytes;
+	if (q->sent < q->msg->bytes)
+		return;
+	list_remove(&q->l);
+	net_msg_unref(q->msg);
+	MEM_FREE(l->net->cfg.mem, q);
+}
+
+/*
+ * Copies what waits into one piece, as much as fits. Nothing is taken off the queue yet, because
+ * the fabric may not want it: take_piece() does that.
+ */
+static uint32_t fill_piece(const struct ofi_link *l, uint8_t *data)
+{
+	uint32_t at = 0;
+
+	LIST_FOREACH(it, &l->queue) {
+		const struct ofi_queued *q = CONTAINER_OF(it, struct ofi_queued, l);
+		uint32_t left = q->msg->bytes - q->sent, take;
+
+		if (!q->head_sent) {
+			struct piece_head h = {q->msg->bytes, 0};
+
+			if (OFI_PIECE_BYTES - at < sizeof h)
+				break;
+			memcpy(data + at, &h, sizeof h);
+			at += (uint32_t)sizeof h;
+		}
+		take = left < OFI_PIECE_BYTES - at ? left : OFI_PIECE_BYTES - at;
+		memcpy(data + at, q->msg->data + q->sent, take);
+		at += take;
+		if (take < left)
+			break;
+		memset(data + at, 0, padded(at) - at);
+		at = padded(at);
+	}
+	return at;
+}
+
+static void take_piece(struct ofi_link *l, uint32_t bytes)
+{
+	uint32_t at = 0;
+
+	while (at < bytes) {
+		struct ofi_queued *q = CONTAINER_OF(l->queue.next, struct ofi_queued, l);
+		uint32_t left = q->msg->bytes - q->sent, take;
+
+		if (!q->head_sent) {
+			q->head_sent = true;
+			at += (uint32_t)sizeof(struct piece_head);
+		}
+		take = left < bytes - at ? left : bytes - at;
+		at = padded(at + take);
+		queued_advance(l, q, take);
+	}
+}
+
+static int flush_buffer(struct ofi_link *l)
+{
+	struct ofi_net *n = l->net;
+	struct ofi_op *op = buffer_get(n);
+	int rc;
+
+	if (!op)
+		return -FI_EAGAIN;
+	op->bytes = fill_piece(l, op->data);
+	if (op->bytes <= n->info->tx_attr->inject_size) { /* no completion follows */
+		rc = (int)fi_inject(l->ep, op->data, op->bytes, 0);
+		if (rc == 0)
+			take_piece(l, op->bytes);
+		buffer_put(n, op);
+		return rc;
+	}
+	rc = (int)fi_send(l->ep, op->data, op->bytes, op_desc(op), 0, &op->context);
+	if (rc != 0) {
+		buffer_put(n, op);
+		return rc;
+	}
+	op->link = l;
+	list_push_back(&l->ops, &op->l);
+	l->tx_pieces++;
+	take_piece(l, op->bytes);
+	return 0;
+}
+
+static int flush_direct(struct ofi_link *l, struct ofi_queued *q)
+{
+	struct ofi_op *op = op_new(l->net, false);
+	int rc;
+
+	if (!op)
+		return -FI_EAGAIN;
+	op->kind = OFI_SEND_DIRECT;
+	op->bytes = OFI_PIECE_BYTES;
+	rc = (int)fi_send(l->ep, q->msg->data + q->sent, OFI_PIECE_BYTES, NULL, 0, &op->context);
+	if (rc != 0) {
+		op_free(l->net, op);
+		return rc;
+	}
+	op->link = l;
+	op->msg = net_msg_ref(q->msg);
+	list_push_back(&l->ops, &op->l);
+	l->tx_pieces++;
+	queued_advance(l, q, OFI_PIECE_BYTES);
+	return 0;
+}
+
+/* Gives the fabric what it takes of the queue. Returns how many pieces. */
+int ofi_link_flush(struct ofi_link *l)
+{
+	int done = 0, rc = 0;
+
+	while (l->state == OFI_UP && !list_empty(&l->queue) && l->tx_pieces < OFI_TX_PIECES) {
+		struct ofi_queued *q = CONTAINER_OF(l->queue.next, struct ofi_queued, l);
+		bool direct = q->head_sent && !l->net->register_memory &&
+			      q->msg->bytes - q->sent > OFI_PIECE_BYTES;
+
+		rc = direct ? flush_direct(l, q) : flush_buffer(l);
+		if (rc != 0)
+			break;
+		done++;
+	}
+	if (rc != 0 && rc != -FI_EAGAIN) {
+		ofi_link_break(l, ST_CONNECTION);
+		return done + 1;
+	}
+	if (list_empty(&l->queue))
+		list_remove(&l->dirty);
+	if (l->was_over && l->link.backlog_bytes <= NET_BACKLOG_LOW && !l->tell_drained) {
+		l->was_over = false;
+		l->tell_drained = true;
+		l->net->drained_pending++;
+	}
+	return done;
+}
+
+/* -- in --------------------------------------------------------------------------------------- */
+
+static bool assembly_begin(struct ofi_link *l, uint32_t bytes)
+{
+	struct mem *mem = l->net->cfg.mem;
+
+	if (bytes > l->assembly_cap) {
+		mem_free(mem, l->assembly, l->assembly_cap);
+		l->assembly_cap = 0;
+		l->assembly = mem_try_alloc(mem, bytes);
+		if (!l->assembly)
+			return false;
+		l->assembly_cap = bytes;
+	}
+	l->assembly_bytes = bytes;
+	l->assembly_have = 0;
+	return true;
+}
+
+static void assembly_end(struct ofi_link *l)
+{
+	l->assembly_bytes = l->assembly_have = 0;
+	if (l->assembly_cap <= OFI_ASSEMBLY_KEEP)
+		return;
+	mem_free(l->net->cfg.mem, l->assembly, l->assembly_cap);
+	l->assembly = NULL;
+	l->assembly_cap = 0;
+}
+
+static void deliver(struct ofi_link *l, const void *data, uint32_t bytes)
+{
+	l->net->cfg.events->message(l->net->cfg.ctx, &l->link, data, bytes);
+}
+
+/* One piece of the stream. The callbacks may close the link. */
+static void take_in(struct ofi_link *l, const uint8_t *p, size_t bytes)
+{
+	size_t at = 0;
+
+	l->link.rx_bytes += bytes;
+	while (at < bytes && l->state == OFI_UP) {
+		struct piece_head h;
+
+		if (l->assembly_bytes) {
+			size_t left = l->assembly_bytes - l->assembly_have;
+			size_t take = left < bytes - at ? left : bytes - at;
+
+			memcpy(l->assembly + l->assembly_have, p + at, take);
+			l->assembly_have += (uint32_t)take;
+			at += take;
+			if (l->assembly_have < l->assembly_bytes)
+				return;
+			at = (at + 7) & ~(size_t)7;
+			deliver(l, l->assembly, l->assembly_bytes);
+			assembly_end(l);
+			continue;
+		}
+		if (bytes - at < sizeof h) {
+			ofi_link_break(l, ST_PROTOCOL);
+			return;
+		}
+		memcpy(&h, p + at, sizeof h);
+		at += sizeof h;
+		if (h.zero || h.bytes > NET_MESSAGE_MAX) {
+			log_event(l->net->cfg.log, LOG_NET, LOG_WARN, "bad stream", "peer=%s",
+				  l->link.peer);
+			ofi_link_break(l, ST_PROTOCOL);
+			return;
+		}
+		if (h.bytes <= bytes - at) {
+			deliver(l, p + at, h.bytes);
+			at += padded(h.bytes);
+		} else if (!assembly_begin(l, h.bytes)) {
+			log_event(l->net->cfg.log, LOG_NET, LOG_ERROR, "no memory for a message",
+				  "peer=%s bytes=%u", l->link.peer, h.bytes);
+			ofi_link_break(l, ST_NOMEM);
+			return;
+		}
+	}
+}
+
+void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
+{
+	struct ofi_link *l = op->link;
+	struct ofi_net *n = l->net;
+
+	switch (op->kind) {
+	case OFI_RECV:
+		if (ok && (l->state == OFI_ACCEPTING || l->state == OFI_DIALLING))
+			ofi_link_up(l); /* data may be read before the event that it is up */
+		if (ok && l->state == OFI_UP)
+			take_in(l, op->data, bytes);
+		if (ok && l->state == OFI_UP && post_recv(l, op) == 0) {
+			/* Fewer for want of memory are slower, and enough. */
+			if (l->rx_pieces < OFI_RX_PIECES && !l->assembly_bytes)
+				post_more(l, OFI_RX_PIECES);
+			return;
+		}
+		if (l->state == OFI_UP)
+			ofi_link_break(l, ST_CONNECTION);
+		op_free(n, op);
+		return;
+	case OFI_SEND_BUFFER:
+		buffer_put(n, op);
+		break;
+	case OFI_SEND_DIRECT:
+		op_free(n, op);
+		break;
+	}
+	l->tx_pieces--;
+	if (!ok)
+		ofi_link_break(l, ST_CONNECTION);
+}

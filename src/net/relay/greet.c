@@ -1,0 +1,319 @@
+/*
+ * greet.c - hello and its answers: who is at the other end of a link, and may it be there
+ * (net/relay)?
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "net/relay/relay_int.h"
+
+void relay_greet(struct rlink *l)
+{
+	struct relay *r = l->r;
+	struct relay_hello m = {
+		.magic = RELAY_MAGIC,
+		.version = RELAY_VERSION,
+		.role = (uint8_t)l->role,
+		.log_id = r->log_id,
+		.engine = l->role == RELAY_ROLE_JOIN ? 0 : r->self,
+		.voter = relay_voter_id(r),
+		.nonce = r->nonce,
+		.attach = ++r->attaches,
+	};
+
+	snprintf(m.address, sizeof m.address, "%s", r->address);
+	l->state = RLINK_GREETING;
+	buf_reset(&r->scratch);
+	relay_hello_encode(&r->scratch, &m);
+	rlink_send_scratch(l);
+}
+
+static void welcome(struct rlink *l)
+{
+	struct relay *r = l->r;
+	struct relay_welcome m = {
+		.log_id = r->log_id,
+		.engine = r->self,
+		.voter = relay_voter_id(r),
+		.nonce = r->nonce,
+		.depth = relay_depth(r),
+		.children = relay_children(r, NULL, 0),
+		.silence_us = relay_silence_us(r),
+		.leader = r->leader,
+		.log_last = r->cfg.events->log_last(r->cfg.ctx),
+	};
+
+	l->state = RLINK_READY;
+	l->state_us = relay_now(r);
+	buf_reset(&r->scratch);
+	relay_welcome_encode(&r->scratch, &m);
+	rlink_send_scratch(l);
+}
+
+/*
+ * Ids are given in the order of joining, so an id that is not above all that were seen has been
+ * removed.
+ */
+static bool removed(const struct relay *r, engine_id id)
+{
+	return id && id <= r->max_seen && !relay_member_find(r, id);
+}
+
+static struct rlink *accepted_from(struct relay *r, const struct rlink *l)
+{
+	LIST_FOREACH(it, &r->links) {
+		struct rlink *o = CONTAINER_OF(it, struct rlink, all);
+
+		if (o != l && o->accepted && o->state == RLINK_READY && o->role == l->role &&
+		    (l->role == RELAY_ROLE_VOTER ? o->voter == l->voter : o->engine == l->engine))
+			return o;
+	}
+	return NULL;
+}
+
+static uint32_t joiners(const struct relay *r)
+{
+	uint32_t n = 0;
+
+	LIST_FOREACH(it, &r->links) {
+		const struct rlink *o = CONTAINER_OF(it, struct rlink, all);
+
+		n += o->accepted && o->state == RLINK_READY && o->role == RELAY_ROLE_JOIN;
+	}
+	return n;
+}
+
+/* 0: it may come in. */
+static enum relay_refusal judge(struct relay *r, struct rlink *l)
+{
+	const struct rlink *old;
+
+	switch (l->role) {
+	case RELAY_ROLE_CHILD:
+		if (removed(r, l->engine)) {
+			rlink_tell_not_member(l);
+			return RELAY_REFUSE_NOT_MEMBER;
+		}
+		if (l->engine > r->max_seen)
+			return RELAY_REFUSE_UNKNOWN;
+		if (l->voter || (!relay_is_voter(r) && (r->self == 0 || r->self >= l->engine)))
+			return RELAY_REFUSE_ILLEGAL;
+		old = accepted_from(r, l);
+		if (old && old->nonce == l->nonce && old->attach > l->attach)
+			return RELAY_REFUSE_DUPLICATE;
+		if (!old && !relay_is_voter(r) && relay_children(r, NULL, 0) >= 4 * r->cfg.fan_out)
+			return RELAY_REFUSE_FULL;
+		return 0;
+	case RELAY_ROLE_VOTER:
+		return relay_is_voter(r) ? 0 : RELAY_REFUSE_UNKNOWN;
+	case RELAY_ROLE_JOIN:
+		if (!r->self && !relay_is_voter(r))
+			return RELAY_REFUSE_UNKNOWN;
+		return joiners(r) >= RELAY_JOINERS_MAX ? RELAY_REFUSE_FULL : 0;
+	case RELAY_ROLE_PROBE:
+		return 0;
+	}
+	return RELAY_REFUSE_VERSION;
+}
+
+static void admit(struct relay *r, struct rlink *l)
+{
+	struct rlink *old = l->role == RELAY_ROLE_CHILD || l->role == RELAY_ROLE_VOTER
+				    ? accepted_from(r, l)
+				    : NULL;
+
+	if (old) /* keep the newest; this loss makes nobody suspect */
+		rlink_bye(old, RELAY_BYE_DUPLICATE);
+	welcome(l);
+	relay_member_seen(r, l->engine, l->nonce);
+	log_event(r->cfg.log, LOG_RELAY, LOG_DEBUG, "link accepted",
+		  "peer=%s engine=%llu voter=%llu role=%d", l->address,
+		  (unsigned long long)l->engine, (unsigned long long)l->voter, l->role);
+	if (l->role == RELAY_ROLE_CHILD) {
+		rroute_claim(l, l->engine, l->attach);
+		rsuspect_clear(r, l->engine);
+	} else if (l->role == RELAY_ROLE_VOTER) {
+		rvoters_hello(r, l);
+	}
+	if (l->role != RELAY_ROLE_CHILD && l->state == RLINK_READY && removed(r, l->engine))
+		rlink_tell_not_member(l);
+}
+
+static bool log_differs(const struct relay *r, uint64_t log_id)
+{
+	return r->log_id && log_id && r->log_id != log_id;
+}
+
+void relay_on_hello(struct rlink *l, struct reader *rd)
+{
+	struct relay *r = l->r;
+	struct relay_hello m;
+	enum relay_refusal no;
+	char text[RELAY_TEXT_MAX];
+
+	/* Magic and version have their place in every version; the rest may be another's. */
+	struct reader front = *rd;
+	uint32_t magic = get_u32(&front);
+	uint16_t version = get_u16(&front);
+
+	if (!reader_ok(&front) || magic != RELAY_MAGIC) {
+		rlink_bad(l, "hello: not a Valence engine");
+		return;
+	}
+	if (version != RELAY_VERSION) {
+		snprintf(text, sizeof text, "protocol version %d here, %d there", RELAY_VERSION,
+			 version);
+		rlink_refuse(l, RELAY_REFUSE_VERSION, text);
+		return;
+	}
+	if (!relay_hello_decode(rd, &m) || m.role < RELAY_ROLE_CHILD || m.role > RELAY_ROLE_PROBE ||
+	    (m.role == RELAY_ROLE_CHILD && !m.engine) || (m.role == RELAY_ROLE_VOTER && !m.voter) ||
+	    (m.role == RELAY_ROLE_JOIN && m.engine) || m.engine == ENGINE_LEADER || !m.attach) {
+		rlink_bad(l, "hello");
+		return;
+	}
+	r->stranger_count--;
+	l->role = m.role;
+	l->engine = m.engine;
+	l->voter = m.voter;
+	l->nonce = m.nonce;
+	l->attach = m.attach;
+	if (m.address[0])
+		snprintf(l->address, sizeof l->address, "%s", m.address);
+	if (m.nonce == r->nonce) {
+		rlink_refuse(l, RELAY_REFUSE_SELF, NULL);
+		return;
+	}
+	if (log_differs(r, m.log_id)) {
+		snprintf(text, sizeof text, "the log here is %016llx, not %016llx",
+			 (unsigned long long)r->log_id, (unsigned long long)m.log_id);
+		rlink_refuse(l, RELAY_REFUSE_LOG_ID, text);
+		return;
+	}
+	no = judge(r, l);
+	if (no)
+		rlink_refuse(l, no, NULL);
+	else
+		admit(r, l);
+}
+
+void relay_on_welcome(struct rlink *l, struct reader *rd)
+{
+	struct relay *r = l->r;
+	struct relay_welcome m;
+
+	if (!relay_welcome_decode(rd, &m) || m.engine == ENGINE_LEADER) {
+		rlink_bad(l, "welcome");
+		return;
+	}
+	if (log_differs(r, m.log_id)) {
+		if (l->role == RELAY_ROLE_PROBE)
+			m.engine = 0; /* whoever was asked for is gone from there */
+		else {
+			log_event(r->cfg.log, LOG_RELAY, LOG_WARN, "another log",
+				  "peer=%s log_id=%016llx", l->address,
+				  (unsigned long long)m.log_id);
+			relay_link_lost(r, l, RLOSS_CLOSED, "another cluster's log");
+			return;
+		}
+	}
+	l->state = RLINK_READY;
+	l->engine = m.engine;
+	l->voter = m.voter;
+	l->nonce = m.nonce;
+	l->depth = m.depth;
+	l->children = m.children;
+	l->silence_us = m.silence_us;
+	l->state_us = relay_now(r);
+	l->leader = m.leader;
+	l->log_last = m.log_last;
+	relay_member_seen(r, l->engine, l->nonce);
+	if (m.voter)
+		relay_remember_voter(r, m.voter, l->address);
+	switch (l->role) {
+	case RELAY_ROLE_CHILD:
+		rparent_welcomed(r, l);
+		break;
+	case RELAY_ROLE_VOTER:
+		rvoters_welcomed(r, l);
+		break;
+	case RELAY_ROLE_JOIN:
+		rjoin_welcomed(r, l);
+		break;
+	case RELAY_ROLE_PROBE:
+		rsuspect_probe_answered(r, l);
+		break;
+	}
+}
+
+void relay_on_refuse(struct rlink *l, struct reader *rd)
+{
+	struct relay *r = l->r;
+	struct relay_refuse m;
+
+	if (!relay_refuse_decode(rd, &m)) {
+		rlink_bad(l, "refuse");
+		return;
+	}
+	log_event(r->cfg.log, LOG_RELAY, m.reason <= RELAY_REFUSE_NOT_MEMBER ? LOG_WARN : LOG_DEBUG,
+		  "refused by peer", "peer=%s engine=%llu reason=%s", l->address,
+		  (unsigned long long)l->expect, m.text);
+	if (l->role == RELAY_ROLE_PROBE &&
+	    (m.reason == RELAY_REFUSE_SELF || m.reason == RELAY_REFUSE_LOG_ID)) {
+		l->engine = 0;
+		rsuspect_probe_answered(r, l); /* somebody else is there now */
+		return;
+	}
+	if (l->role == RELAY_ROLE_PROBE)
+		l->engine = l->expect;
+	relay_link_lost(r, l, RLOSS_CLOSED, m.text[0] ? m.text : relay_refusal_text(m.reason));
+}
+
+/* An accepted joiner became a member: it is our child under its id from now on. */
+static void joiner_identified(struct relay *r, struct rlink *l, const struct relay_ident *m)
+{
+	if (!l->join_accepted || m->voter ||
+	    (!relay_is_voter(r) && (!r->self || r->self >= m->engine))) {
+		rlink_bad(l, "ident of a joiner");
+		return;
+	}
+	l->engine = m->engine;
+	l->attach = m->attach;
+	l->role = RELAY_ROLE_JOIN;
+	if (removed(r, m->engine)) {
+		rlink_tell_not_member(l);
+		rlink_bye(l, RELAY_BYE_REMOVED);
+		return;
+	}
+	l->role = RELAY_ROLE_CHILD;
+
+	struct rlink *old = accepted_from(r, l);
+
+	if (old)
+		rlink_bye(old, RELAY_BYE_DUPLICATE);
+	rroute_claim(l, l->engine, l->attach);
+	rsuspect_clear(r, l->engine);
+}
+
+void relay_on_ident(struct rlink *l, struct reader *rd)
+{
+	struct relay *r = l->r;
+	struct relay_ident m;
+
+	if (!relay_ident_decode(rd, &m) || !m.attach || m.engine == ENGINE_LEADER) {
+		rlink_bad(l, "ident");
+		return;
+	}
+	relay_member_seen(r, m.engine, l->nonce);
+	if (l->role == RELAY_ROLE_VOTER) {
+		l->engine = m.engine;
+		rvoters_identified(r, l);
+	} else if (l->accepted && l->role == RELAY_ROLE_JOIN && m.engine) {
+		joiner_identified(r, l, &m);
+	} else if (!l->accepted && l->role != RELAY_ROLE_PROBE) {
+		l->engine = m.engine; /* the parent or contact, a voter, joined again */
+		l->voter = m.voter;
+	} else if (l->role == RELAY_ROLE_CHILD && m.engine != l->engine) {
+		rlink_bad(l, "ident of a child");
+	}
+}

@@ -1,0 +1,258 @@
+/*
+ * parent.c - finding and keeping a parent (net/relay).
+ *
+ * Without a parent, the candidates of net/tree are dialled one after another, at once; a round that
+ * found none is followed by a pause and another order. The first that welcomes us and is legal
+ * (P22) is adopted: we tell it who is below us and ask for the log from our own index on.
+ *
+ * With a parent, another one is looked for beside it when the parent itself has lost the voters,
+ * or, slowly, when it has too many children or is too deep and is not our default; the old link is
+ * given up only for a better one.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "net/relay/relay_int.h"
+
+#define TRY_US 250000u /* for dial and welcome in a first round; doubles each round to 8 times */
+#define PAUSE_US 20000u    /* after a round; doubles each round to 32 times */
+/* The same, when there is a parent: without a majority of voters everybody looks for another. */
+#define SWITCH_PAUSE_US 500000u
+
+static bool needs_parent(const struct relay *r)
+{
+	return r->self && !relay_is_voter(r) && relay_member_find(r, r->self);
+}
+
+static uint64_t cut_off_us(const struct relay *r)
+{
+	return 2 * r->cfg.heartbeat_limit_us;
+}
+
+static void add_candidate(struct relay *r, engine_id id, const char *address)
+{
+	struct candidate *c = &r->candidates[r->candidate_count];
+
+	if (r->candidate_count >= sizeof r->candidates / sizeof r->candidates[0])
+		return;
+	for (uint32_t i = 0; i < r->candidate_count; i++)
+		if (strcmp(r->candidates[i].address, address) == 0)
+			return;
+	c->id = id;
+	snprintf(c->address, sizeof c->address, "%s", address);
+	r->candidate_count++;
+}
+
+/* Dials the next candidate; at their end, a pause. */
+static void try_next(struct relay *r)
+{
+	uint32_t shift = r->attempt < 5 ? r->attempt : 5;
+	uint64_t pause = (r->switching ? SWITCH_PAUSE_US : PAUSE_US) << shift;
+
+	while (!r->trying && r->candidate_at < r->candidate_count) {
+		const struct candidate *c = &r->candidates[r->candidate_at++];
+
+		r->stats.redials++;
+		r->trying = rlink_dial(r, RELAY_ROLE_CHILD, c->address, c->id,
+				       TRY_US << (shift < 3 ? shift : 3));
+	}
+	if (r->trying)
+		return;
+	r->switching = r->rebalancing = false;
+	r->attempt++;
+	r->next_try_us = relay_now(r) + pause + rng_below(&r->rng, pause);
+}
+
+static void collect(struct relay *r, bool suspects_too)
+{
+	const struct member *self = relay_member_find(r, r->self);
+	engine_id ids[RELAY_CANDIDATES];
+	uint32_t n = tree_candidates(r->nodes, r->member_count, (uint32_t)(self - r->members),
+				     r->cfg.fan_out, r->attempt, ids, RELAY_CANDIDATES);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct member *m = relay_member_find(r, ids[i]);
+
+		if ((r->want_voter && !m->voter) || (r->parent && r->parent->engine == m->id))
+			continue;
+		if (suspects_too || !rsuspect_is(r, m->id))
+			add_candidate(r, m->id, m->address);
+	}
+	/*
+	 * Voters that were removed while they joined again, all of them perhaps: the list with
+	 * their new ids comes from nobody else.
+	 */
+	for (uint32_t i = 0; i < r->voter_count; i++)
+		if (!r->parent || strcmp(r->parent->address, r->voters[i].address) != 0)
+			add_candidate(r, 0, r->voters[i].address);
+}
+
+static void begin_round(struct relay *r)
+{
+	r->candidate_at = 0;
+	collect(r, false);
+	if (!r->candidate_count)
+		collect(r, true);
+	try_next(r);
+}
+
+void rparent_lost(struct relay *r, struct rlink *l, bool retry_first)
+{
+	if (r->parent || !needs_parent(r))
+		return;
+	r->attempt = 0;
+	r->switching = r->rebalancing = false;
+	if (r->trying)
+		return;
+	r->candidate_count = 0;
+	/* Perhaps only the link broke. l is dead, but not freed yet. */
+	if (retry_first && !r->want_voter)
+		add_candidate(r, l->engine ? l->engine : l->expect, l->address);
+	begin_round(r);
+}
+
+void rparent_try_failed(struct relay *r)
+{
+	if (needs_parent(r))
+		try_next(r);
+}
+
+void rparent_drop(struct relay *r)
+{
+	if (r->trying)
+		rlink_close(r->trying);
+	if (r->parent)
+		rlink_bye(r->parent, RELAY_BYE_MOVED);
+	r->switching = r->rebalancing = r->want_voter = false;
+	r->candidate_count = r->candidate_at = r->attempt = 0;
+	r->next_try_us = 0;
+}
+
+void rparent_adopt(struct relay *r, struct rlink *l)
+{
+	struct rlink *old = r->parent;
+	uint64_t now = relay_now(r), sign;
+
+	r->parent = l;
+	if (r->trying == l)
+		r->trying = NULL;
+	r->switching = r->rebalancing = r->want_voter = r->log_gone_told = false;
+	r->attempt = 0;
+	r->next_switch_us = now + RELAY_REBALANCE_US + rng_below(&r->rng, RELAY_REBALANCE_US);
+	r->stats.parent_changes++;
+	sign = l->state_us > l->silence_us ? l->state_us - l->silence_us : 0;
+	if (sign > r->sign_us)
+		r->sign_us = sign;
+	r->leader = l->leader;
+	if (old && old != l)
+		rlink_bye(old, RELAY_BYE_MOVED);
+	log_event(r->cfg.log, LOG_RELAY, LOG_INFO, "parent found",
+		  "engine=%llu address=%s depth=%u", (unsigned long long)l->engine, l->address,
+		  relay_depth(r));
+	if (!l->log_in) /* a joiner's contact is streaming already */
+		relay_log_ask(l);
+	rroute_tell_all(l);
+	rsuspect_path_found(r);
+}
+
+void rparent_welcomed(struct relay *r, struct rlink *l)
+{
+	bool legal = l->voter || (l->engine && l->engine < r->self);
+	bool cut_off = l->silence_us > cut_off_us(r);
+	char cause[64];
+
+	if (r->trying != l || !needs_parent(r)) {
+		rlink_bye(l, RELAY_BYE_MOVED);
+		return;
+	}
+	if (l->expect && l->engine && l->engine != l->expect) {
+		snprintf(cause, sizeof cause, "started again as engine %llu",
+			 (unsigned long long)l->engine);
+		rsuspect_report(r, l->expect, cause);
+	} else if (l->engine) {
+		rsuspect_clear(r, l->engine);
+	}
+	if (r->trying != l)
+		return; /* the engine did something in the callback */
+	/* One that has lost the voters itself is for want of others only. */
+	if (!legal || (r->want_voter && !l->voter) ||
+	    (cut_off && (r->switching || r->candidate_at < r->candidate_count))) {
+		rlink_bye(l, RELAY_BYE_MOVED);
+		try_next(r);
+		return;
+	}
+	rparent_adopt(r, l);
+}
+
+void rparent_log_gone(struct relay *r, struct rlink *l)
+{
+	if (l->voter) {
+		if (!r->log_gone_told)
+			r->cfg.events->log_gone(r->cfg.ctx);
+		r->log_gone_told = true;
+		return;
+	}
+	log_event(r->cfg.log, LOG_RELAY, LOG_INFO, "log gone at parent", "engine=%llu",
+		  (unsigned long long)l->engine);
+	rlink_bye(l, RELAY_BYE_MOVED);
+	if (r->trying)
+		rlink_close(r->trying);
+	r->want_voter = true;
+	rparent_lost(r, l, false);
+}
+
+void rparent_members_changed(struct relay *r)
+{
+	const struct member *self = relay_member_find(r, r->self);
+	struct rlink *p = r->parent;
+
+	r->default_parent = 0;
+	r->default_depth = 0;
+	if (!needs_parent(r))
+		return;
+	uint32_t at = (uint32_t)(self - r->members);
+
+	r->default_parent = tree_parent(r->nodes, r->member_count, at, r->cfg.fan_out);
+	r->default_depth = tree_depth(r->nodes, r->member_count, at, r->cfg.fan_out);
+	r->next_try_us = 0;
+	if (p && p->engine > r->self) {
+		const struct member *m = relay_member_find(r, p->engine);
+
+		if (m && !m->voter) { /* it was a voter */
+			rlink_bye(p, RELAY_BYE_MOVED);
+			rparent_lost(r, p, false);
+		}
+	}
+}
+
+void rparent_tick(struct relay *r, uint64_t now)
+{
+	const struct rlink *p = r->parent;
+
+	if (!needs_parent(r) || r->trying)
+		return;
+	r->candidate_count = 0;
+	if (!p) {
+		if (now >= r->next_try_us)
+			begin_round(r);
+		return;
+	}
+	if (now - p->state_us + p->silence_us > cut_off_us(r)) {
+		if (now < r->next_try_us)
+			return;
+		r->switching = true;
+		begin_round(r);
+		return;
+	}
+	r->attempt = 0;
+	if (now < r->next_switch_us || !r->default_parent || p->engine == r->default_parent)
+		return;
+	r->next_switch_us = now + RELAY_REBALANCE_US + rng_below(&r->rng, RELAY_REBALANCE_US);
+	if ((p->children <= r->cfg.fan_out && p->depth < r->default_depth) ||
+	    rsuspect_is(r, r->default_parent))
+		return;
+	r->switching = r->rebalancing = true;
+	r->candidate_at = 0;
+	add_candidate(r, r->default_parent, relay_member_find(r, r->default_parent)->address);
+	try_next(r);
+}

@@ -1,0 +1,298 @@
+/*
+ * relay_int.h - the parts of a relay (net/relay, private).
+ *
+ * A *link* (struct rlink) has a role that its dialler chose and keeps, but for a joiner's, which
+ * becomes a child's:
+ *
+ *   role    dialler                    acceptor
+ *   child   r->parent or r->trying     counts as a child from its hello on
+ *   voter   voter slot's out           in: the dialler's messages only come, ours go on our own out
+ *   join    r->join.link               answers the request, then streams the log
+ *   probe   a suspect's                says who it is
+ *
+ * Two voters thus have two links, one dialled by each, and no simultaneous dials to sort out: each
+ * side's loss is its own to redial. Until its own is up a voter sends on the other's.
+ *
+ * A link that is lost is unlinked at once and freed at the end of the turn (r->dead), because
+ * callbacks of the engine in the middle of a message may close any link.
+ */
+#ifndef VALENCE_NET_RELAY_RELAY_INT_H
+#define VALENCE_NET_RELAY_RELAY_INT_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "net/relay/relay.h"
+#include "net/relay/relay_wire.h"
+#include "net/tree/tree.h"
+
+#define RELAY_SUSPECT_REPEAT_US 1000000u
+#define RELAY_LOG_BACKLOG_MAX (8u << 20)      /* over: no more log until the link drained */
+#define RELAY_UNICAST_BACKLOG_MAX (32u << 20) /* over: unicast is dropped */
+#define RELAY_VOTER_BACKLOG_MAX (64u << 20)   /* over: consensus messages are dropped; they are repeated */
+#define RELAY_LOCAL_MAX (64u << 20)           /* bytes waiting for delivery to self; over: dropped */
+#define RELAY_STRANGERS_MAX 256               /* accepted links without a hello */
+#define RELAY_JOINERS_MAX 64
+#define RELAY_HOPS_MAX 64
+#define RELAY_CANDIDATES 12
+#define RELAY_SLOTS (RELAY_VOTERS_MAX + 3)    /* a change of voters may name more for a while */
+#define RELAY_LOG_CACHE 8
+#define RELAY_REBALANCE_US 5000000u
+
+enum rlink_state {
+	RLINK_DIALLING, /* dialled, not up */
+	RLINK_GREETING, /* dialled: hello sent; accepted: waits for one */
+	RLINK_READY,
+	RLINK_CLOSING,  /* bye or refusal sent; nothing is heard any more */
+	RLINK_DEAD,
+};
+
+/* Why a link is no more. */
+enum rloss {
+	RLOSS_BROKEN,   /* an error of the link: is the peer still there? */
+	RLOSS_REFUSED,  /* nobody listens at its address */
+	RLOSS_TIMEOUT,  /* the dial or the greeting was not answered */
+	RLOSS_SILENT,   /* no heartbeat for the limit */
+	RLOSS_CLOSED,   /* the peer lives, but does not want it or talks nonsense */
+};
+
+struct rlink {
+	struct list all;      /* r->links or r->dead */
+	struct relay *r;
+	struct net_link *net; /* NULL: dead */
+	enum rlink_state state;
+	enum relay_role role; /* 0: an accepted link before its hello */
+	bool accepted;
+	uint64_t serial;
+	engine_id engine;     /* the peer; 0: not a member, or not known */
+	uint64_t voter, nonce;
+	uint32_t attach;
+	engine_id expect;     /* dialled: who should be there; 0: anyone */
+	char address[NET_ADDRESS_MAX];
+	uint64_t opened_us, rx_us, tx_us, rx_bytes_seen;
+	uint32_t ticks_quiet; /* heartbeats not sent because something else was */
+	uint64_t deadline_us; /* of dial and greeting, or of closing */
+	/* what its heartbeats say */
+	uint32_t depth, children;
+	uint64_t silence_us, state_us;
+	engine_id leader;
+	seq_index log_last;
+	/*
+	 * the log, out to a child: the next index to send, 0: not asked for; in from a parent: the
+	 * next one that must come
+	 */
+	seq_index log_out, log_in;
+	struct map below;     /* engine -> attach count as a pointer; what the peer claims */
+	bool join_asked, join_accepted;
+};
+
+struct route { struct rlink *via; uint32_t attach; };
+
+struct member {
+	engine_id id;
+	uint64_t voter;
+	uint64_t lost_us; /* a voter knows no way to it since; 0: it does */
+	uint64_t nonce;   /* of the process that said it has this id; 0: none did */
+	char address[NET_ADDRESS_MAX];
+	char location[64];
+};
+
+struct suspect {
+	struct list all;
+	engine_id id;
+	bool reported, unheard; /* unheard: there was no parent to report it to */
+	uint64_t reported_us, next_probe_us;
+	uint64_t nameless_us; /* since then the answer is from an engine without an id; 0: it is not */
+	uint32_t broken;      /* probes in a row that broke before an answer */
+	struct rlink *probe;
+	char cause[96];
+};
+
+struct voter_slot {
+	uint64_t voter;
+	char address[NET_ADDRESS_MAX];
+	struct rlink *out, *in;
+	uint64_t next_dial_us, rx_us, backoff_us;
+	engine_id engine; /* as it said last */
+	uint32_t broken;  /* dials in a row that broke before the welcome */
+};
+
+struct local_item { struct list l; bool voter; uint64_t from; struct net_msg *msg; };
+
+struct candidate { engine_id id; char address[NET_ADDRESS_MAX]; };
+
+struct join_state {
+	bool active, accepted;
+	char (*contacts)[NET_ADDRESS_MAX];
+	uint32_t contact_count, at, tried;
+	uint8_t *request;
+	size_t request_bytes;
+	struct rlink *link;
+	uint64_t next_us, calls; /* calls: of relay_join(), to notice one inside a callback */
+	char cause[160];
+};
+
+struct relay {
+	struct relay_config cfg;
+	struct rng rng;
+	struct net *net;
+	struct timer tick;
+	char address[NET_ADDRESS_MAX];
+	uint64_t nonce, log_id, serials, started_us, tick_us;
+	uint32_t attaches;
+	struct list links, dead;
+	VEC(struct rlink *) turn; /* of relay_links_tick() */
+	uint32_t link_count, stranger_count;
+	struct buf scratch;
+
+	engine_id self;
+	uint64_t self_voter, config_voter; /* by relay_set_self() and relay_set_voters() */
+	engine_id leader;
+	struct member *members;
+	struct tree_node *nodes; /* the members as the tree sees them */
+	uint32_t member_count;
+	struct candidate voters[RELAY_SLOTS]; /* id: voter id; where voters are, or were: they come back there */
+	uint32_t voter_count, voter_at;
+	engine_id max_seen; /* the highest id that ever was a member, as far as known */
+
+	/* the parent */
+	struct rlink *parent, *trying;
+	struct candidate candidates[RELAY_CANDIDATES + RELAY_SLOTS + 1];
+	uint32_t candidate_count, candidate_at, attempt;
+	bool switching;          /* there is a parent, and another is tried beside it */
+	bool rebalancing;        /* switching to the default only because it is the default */
+	bool want_voter;         /* the last parent could not serve our index: only voters will do */
+	bool log_gone_told;
+	uint64_t next_try_us, next_switch_us;
+	engine_id default_parent; /* of the members as they are */
+	uint32_t default_depth;
+	uint64_t sign_us;        /* the last sign of the voters, as far as known */
+
+	struct voter_slot slots[RELAY_SLOTS];
+	uint32_t slot_count;
+	uint64_t next_look_us;   /* for members that nobody has a link to */
+
+	struct map routes;       /* engine -> struct route */
+	struct map exported;     /* engine -> attach count as a pointer: what was told upward */
+	struct map changed;      /* engines to look at again before the next telling; value unused */
+
+	struct list suspects;
+	struct join_state join;
+	struct list local;
+	size_t local_bytes;
+	struct { seq_index from, first, last; struct net_msg *msg; } log_cache[RELAY_LOG_CACHE];
+	uint32_t log_cache_at;
+	struct relay_stats stats;
+};
+
+static inline uint64_t relay_now(const struct relay *r) { return clock_now_us(&r->cfg.clock); }
+static inline uint64_t relay_voter_id(const struct relay *r)
+{
+	return r->config_voter ? r->config_voter : r->self_voter;
+}
+static inline bool relay_is_voter(const struct relay *r) { return relay_voter_id(r) != 0; }
+/* Children are engines and accepted joiners that get the log. */
+static inline bool rlink_is_child(const struct rlink *l)
+{
+	return l->accepted && l->role == RELAY_ROLE_CHILD && l->state == RLINK_READY;
+}
+static inline bool rlink_takes_log(const struct rlink *l)
+{
+	return l->accepted && l->state == RLINK_READY && l->log_out &&
+	       (l->role == RELAY_ROLE_CHILD || l->role == RELAY_ROLE_JOIN);
+}
+
+/* link.c: links, from dial or accept to their end */
+extern const struct net_events relay_net_events;
+/* NULL: the address is bad. */
+struct rlink *rlink_dial(struct relay *r, enum relay_role role, const char *address, engine_id expect,
+			 uint64_t limit_us);
+void rlink_send(struct rlink *l, struct net_msg *m); /* takes m */
+void rlink_send_scratch(struct rlink *l);            /* what r->scratch holds */
+void rlink_send_plain(struct rlink *l, enum relay_type type, bool accepted, const void *data, size_t bytes);
+void rlink_close(struct rlink *l);                   /* at once; the owner's pointers to it are cleared */
+void rlink_bye(struct rlink *l, enum relay_farewell reason); /* tells, then closes */
+void rlink_refuse(struct rlink *l, enum relay_refusal reason, const char *text);
+void rlink_tell_not_member(struct rlink *l);
+void rlink_bad(struct rlink *l, const char *what);   /* the peer broke the protocol */
+void rlink_ident(struct rlink *l);
+void relay_reap(struct relay *r);
+void relay_remember_voter(struct relay *r, uint64_t voter, const char *address);
+void relay_links_tick(struct relay *r, uint64_t now);
+/* The link was ready, or on its way to be, and is no more. Not called for those we close. */
+void relay_link_lost(struct relay *r, struct rlink *l, enum rloss why, const char *cause);
+struct net_msg *relay_msg_scratch(struct relay *r);
+uint64_t relay_silence_us(const struct relay *r);
+
+/* greet.c: hello, welcome, refuse, ident */
+void relay_greet(struct rlink *l);
+void relay_on_hello(struct rlink *l, struct reader *rd);
+void relay_on_welcome(struct rlink *l, struct reader *rd);
+void relay_on_refuse(struct rlink *l, struct reader *rd);
+void relay_on_ident(struct rlink *l, struct reader *rd);
+
+/* parent.c: finding and keeping a parent */
+void rparent_members_changed(struct relay *r);
+void rparent_tick(struct relay *r, uint64_t now);
+void rparent_lost(struct relay *r, struct rlink *l, bool retry_first);
+void rparent_drop(struct relay *r);             /* and do not look for another */
+void rparent_try_failed(struct relay *r);
+void rparent_welcomed(struct relay *r, struct rlink *l);
+void rparent_adopt(struct relay *r, struct rlink *l);
+void rparent_log_gone(struct relay *r, struct rlink *l);
+
+/* voters.c */
+void rvoters_tick(struct relay *r, uint64_t now);
+struct voter_slot *rvoters_find(struct relay *r, uint64_t voter);
+struct voter_slot *rvoters_find_engine(struct relay *r, engine_id id);
+struct rlink *rvoters_link(struct relay *r, const struct voter_slot *s);
+void rvoters_welcomed(struct relay *r, struct rlink *l);
+void rvoters_hello(struct relay *r, struct rlink *l);
+void rvoters_identified(struct relay *r, struct rlink *l);
+void rvoters_out_lost(struct relay *r, struct rlink *l, enum rloss why, const char *cause);
+uint64_t rvoters_silence_us(const struct relay *r);
+void relay_on_voter(struct rlink *l, const uint8_t *data, size_t bytes);
+
+/* route.c: who is below which link, and unicast */
+void rroute_claim(struct rlink *l, engine_id id, uint32_t attach);
+void rroute_withdraw(struct rlink *l, engine_id id);
+void rroute_link_gone(struct rlink *l);
+void rroute_tell(struct relay *r);           /* upward, what changed */
+void rroute_tell_all(struct rlink *l);       /* on a new link */
+bool rroute_known(const struct relay *r, engine_id id);
+void relay_on_below(struct rlink *l, struct reader *rd);
+void relay_on_unicast(struct rlink *l, const uint8_t *data, size_t bytes);
+int relay_deliver_local(struct relay *r);
+void relay_local_push(struct relay *r, bool voter, uint64_t from, struct net_msg *m);
+
+/* log.c: the log streams */
+void relay_log_pump(struct rlink *l);
+void relay_log_pump_all(struct relay *r);
+void relay_on_log_from(struct rlink *l, struct reader *rd);
+void relay_on_log(struct rlink *l, const uint8_t *data, size_t bytes);
+void relay_on_log_gone(struct rlink *l, struct reader *rd);
+void relay_log_ask(struct rlink *l); /* the parent or contact, for log_want() on */
+
+/* suspect.c */
+void relay_member_seen(struct relay *r, engine_id id, uint64_t nonce);
+struct member *relay_member_find(const struct relay *r, engine_id id);
+void rsuspect_check(struct relay *r, engine_id id);  /* dial it; report it when that fails */
+void rsuspect_report(struct relay *r, engine_id id, const char *cause);
+void rsuspect_clear(struct relay *r, engine_id id);
+bool rsuspect_is(const struct relay *r, engine_id id);
+void rsuspect_members_changed(struct relay *r);
+void rsuspect_path_found(struct relay *r);
+void rsuspect_tick(struct relay *r, uint64_t now);
+void rsuspect_probe_done(struct relay *r, struct rlink *l, enum rloss why, const char *cause);
+void rsuspect_probe_answered(struct relay *r, struct rlink *l);
+void rsuspect_fini(struct relay *r);
+
+/* join.c */
+void rjoin_tick(struct relay *r, uint64_t now);
+void rjoin_welcomed(struct relay *r, struct rlink *l);
+void rjoin_failed(struct relay *r, const char *cause);
+void rjoin_fini(struct relay *r);
+void rjoin_became_member(struct relay *r);
+void relay_on_join_request(struct rlink *l, const uint8_t *data, size_t bytes);
+void relay_on_join_reply(struct rlink *l, const uint8_t *data, size_t bytes);
+
+#endif

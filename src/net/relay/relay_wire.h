@@ -1,0 +1,135 @@
+/*
+ * relay_wire.h - the messages between two relays (net/relay).
+ *
+ * A message is one byte of type, then the fields of its schema, little-endian, without padding; a
+ * str is a varint length and at most RELAY_TEXT_MAX - 1 bytes. What carries payload (unicast, log,
+ * voter, join) has a fixed head instead, whose size is a multiple of 8, and the payload behind it.
+ *
+ * History: version 1, the first.
+ *
+ * The dialler begins with hello; the answer is welcome or refuse. Before the welcome nothing else
+ * is sent. A hello and a refuse may be longer than their schema (a later version's), everything
+ * else must be exact.
+ */
+#ifndef VALENCE_NET_RELAY_RELAY_WIRE_H
+#define VALENCE_NET_RELAY_RELAY_WIRE_H
+
+#include "base/buf.h"
+#include "net/net.h"
+
+#define RELAY_MAGIC 0x6c76766cu /* "lvvl" */
+#define RELAY_VERSION 1
+#define RELAY_TEXT_MAX 128
+
+enum relay_type {
+	RELAY_HELLO = 1,
+	RELAY_WELCOME = 2,
+	RELAY_REFUSE = 3,      /* instead of welcome; the sender closes */
+	RELAY_BYE = 4,         /* the last message of a link that is closed on purpose */
+	RELAY_HEARTBEAT = 5,
+	RELAY_BELOW = 6,       /* which engines are below the sender */
+	RELAY_LOG_FROM = 7,    /* child: stream the log to me from this index on */
+	RELAY_LOG = 8,         /* a batch */
+	RELAY_LOG_GONE = 9,    /* the index asked for is no longer kept here */
+	RELAY_UNICAST = 10,
+	RELAY_VOTER = 11,
+	RELAY_JOIN_REQUEST = 12,
+	RELAY_JOIN_REPLY = 13,
+	RELAY_IDENT = 14,      /* the sender's ids have changed since its hello */
+	RELAY_NOT_MEMBER = 15, /* the engine with this id was removed */
+};
+
+/* What the dialler wants of the link. */
+enum relay_role {
+	RELAY_ROLE_CHILD = 1, /* be my parent */
+	RELAY_ROLE_VOTER = 2, /* both are voters; the dialler sends on it */
+	RELAY_ROLE_JOIN = 3,  /* not a member yet */
+	RELAY_ROLE_PROBE = 4, /* are you alive, and who are you? closed after the welcome */
+};
+
+enum relay_refusal {
+	RELAY_REFUSE_VERSION = 1,
+	RELAY_REFUSE_LOG_ID = 2,     /* another cluster, or this one before an accepted loss (P23) */
+	RELAY_REFUSE_NOT_MEMBER = 3,
+	RELAY_REFUSE_UNKNOWN = 4,    /* not a member here yet; try elsewhere or later */
+	RELAY_REFUSE_ILLEGAL = 5,    /* not a legal parent (P22) */
+	RELAY_REFUSE_FULL = 6,
+	RELAY_REFUSE_SELF = 7,       /* the dialler dialled itself */
+	RELAY_REFUSE_DUPLICATE = 8,  /* an older hello than that of a living link */
+};
+
+enum relay_farewell {
+	RELAY_BYE_MOVED = 1,     /* the sender needs the link no more */
+	RELAY_BYE_REMOVED = 2,   /* the receiver is not a member */
+	RELAY_BYE_LEAVING = 3,   /* the sender is not a member any more: find another parent */
+	RELAY_BYE_DUPLICATE = 4, /* a newer link from the receiver replaces this one */
+};
+
+#define RELAY_HELLO_FIELDS(X)                                                                     \
+	X(u32, magic) X(u16, version) X(u8, role) X(u64, log_id) X(u64, engine) X(u64, voter)     \
+	X(u64, nonce)  /* of the sender's process: tells a restart */                             \
+	X(u32, attach) /* counts the sender's hellos: the newest says where it is */              \
+	X(str, address)
+#define RELAY_WELCOME_FIELDS(X)                                                                   \
+	X(u64, log_id) X(u64, engine) X(u64, voter) X(u64, nonce)                                 \
+	X(u32, depth) X(u32, children) X(u64, silence_us) X(u64, leader) X(u64, log_last)
+#define RELAY_REFUSE_FIELDS(X) X(u8, reason) X(str, text)
+#define RELAY_BYE_FIELDS(X) X(u8, reason)
+#define RELAY_HEARTBEAT_FIELDS(X)                                                                 \
+	X(u32, depth)      /* links between the sender and the voters */                          \
+	X(u32, children)                                                                          \
+	X(u64, silence_us) /* since the sender knew of a sign of the voters */                    \
+	X(u64, leader) X(u64, log_last)
+#define RELAY_LOG_FROM_FIELDS(X) X(u64, index)
+#define RELAY_LOG_GONE_FIELDS(X) X(u64, index) X(u64, first)
+#define RELAY_IDENT_FIELDS(X) X(u64, engine) X(u64, voter) X(u32, attach)
+#define RELAY_NOT_MEMBER_FIELDS(X) X(u64, engine)
+
+#define RELAY_SCHEMAS(S)                                                                          \
+	S(hello, RELAY_HELLO, RELAY_HELLO_FIELDS, true)                                           \
+	S(welcome, RELAY_WELCOME, RELAY_WELCOME_FIELDS, false)                                    \
+	S(refuse, RELAY_REFUSE, RELAY_REFUSE_FIELDS, true)                                        \
+	S(bye, RELAY_BYE, RELAY_BYE_FIELDS, false)                                                \
+	S(heartbeat, RELAY_HEARTBEAT, RELAY_HEARTBEAT_FIELDS, false)                              \
+	S(log_from, RELAY_LOG_FROM, RELAY_LOG_FROM_FIELDS, false)                                 \
+	S(log_gone, RELAY_LOG_GONE, RELAY_LOG_GONE_FIELDS, false)                                 \
+	S(ident, RELAY_IDENT, RELAY_IDENT_FIELDS, false)                                          \
+	S(not_member, RELAY_NOT_MEMBER, RELAY_NOT_MEMBER_FIELDS, false)
+
+#define RELAY_C_u8(name) uint8_t name
+#define RELAY_C_u16(name) uint16_t name
+#define RELAY_C_u32(name) uint32_t name
+#define RELAY_C_u64(name) uint64_t name
+#define RELAY_C_str(name) char name[RELAY_TEXT_MAX]
+#define RELAY_FIELD(type, name) RELAY_C_##type(name);
+/*
+ * struct relay_<x>; relay_<x>_encode appends type and fields to b; relay_<x>_decode reads the
+ * fields that follow the type byte: false when they are too short, too long or out of bounds (out
+ * is then not to be used).
+ */
+#define RELAY_DECLARE(x, type, fields, open)                                                      \
+	struct relay_##x { fields(RELAY_FIELD) };                                                 \
+	void relay_##x##_encode(struct buf *b, const struct relay_##x *m);                        \
+	MUST_CHECK bool relay_##x##_decode(struct reader *r, struct relay_##x *out);
+RELAY_SCHEMAS(RELAY_DECLARE)
+
+/* Which engines are below: a full list replaces what was told before. Removals first. */
+struct relay_claim { uint64_t engine; uint32_t attach; };
+#define RELAY_CLAIMS_MAX 16384 /* per message and per link */
+/* RELAY_BELOW: u8 full, varint removals, u64 each, varint claims, (u64 engine, u32 attach) each. */
+
+/* The heads of messages with payload. */
+struct relay_unicast_head { uint8_t type, hops; uint16_t zero; uint32_t zero2; uint64_t from, to; };
+struct relay_log_head { uint8_t type; uint8_t zero[7]; uint64_t first, last; };
+struct relay_plain_head { uint8_t type, accepted; uint8_t zero[6]; }; /* voter, join request and reply */
+_Static_assert(sizeof(struct relay_unicast_head) == 24, "on the wire");
+_Static_assert(offsetof(struct relay_unicast_head, from) == 8, "on the wire");
+_Static_assert(sizeof(struct relay_log_head) == 24, "on the wire");
+_Static_assert(offsetof(struct relay_log_head, first) == 8, "on the wire");
+_Static_assert(sizeof(struct relay_plain_head) == 8, "on the wire");
+
+#define RELAY_PAYLOAD_MAX (NET_MESSAGE_MAX - 24)
+
+const char *relay_refusal_text(uint8_t reason);
+
+#endif

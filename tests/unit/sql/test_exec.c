@@ -1,0 +1,3 @@
+#include <CUnit/CUnit.h>
+void suite_sql_exec(void);
+void suite_sql_exec(void) {}

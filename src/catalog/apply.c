@@ -5,6 +5,9 @@
  * the record yet; what is not here is skipped. replica_replay() runs the same code for one frame alone (S10): effects on
  * the root and events are then left out. Membership as of an older index is not known, so a data catalog leaf is never
  * replayed over a membership record: its caller fetches it again.
+ *
+ * Rows and keys find their frame by the frames' own bounds, not through the catalog: after a restart the catalog leaf
+ * may be newer than the record, and of a storage with several only some may be here.
  */
 #include "catalog/replica_int.h"
 
@@ -41,9 +44,10 @@ static enum verdict judge_leaders(struct replica *rp, const struct record *r, en
 	}
 }
 
+/* From the header and the root alone, and changing nothing. */
 static enum verdict judge(struct replica *rp, const struct record *r, enum void_cause *cause)
 {
-	struct member *m;
+	const struct member *m;
 
 	*cause = VOID_NONE;
 	if (record_kind_leaders(r->kind))
@@ -55,7 +59,6 @@ static enum verdict judge(struct replica *rp, const struct record *r, enum void_
 	}
 	if (r->seq != m->last_seq + 1)
 		return VERDICT_DUP;
-	root_set_last_seq(rp, r->index, m, r->seq); /* a void uses up its number */
 	for (uint32_t i = 0; i < r->grantor_count; i++)
 		if (!root_member(rp, r->grantors[i])) {
 			*cause = VOID_GRANTOR;
@@ -78,6 +81,7 @@ static enum verdict judge(struct replica *rp, const struct record *r, enum void_
 static void frame_made(struct replica *rp, struct frame *f, seq_index index, atom_id split_from)
 {
 	rp->frames_version++;
+	held_add(rp, f);
 	f->dirty_since = index;
 	rp->events->frame_new(rp->ctx, f, split_from);
 }
@@ -111,50 +115,36 @@ static void drop_frame(struct replica *rp, struct frame *f)
 
 static void apply_row(struct replica *rp, const struct op *op, seq_index index)
 {
-	struct frame *f = rp->only;
+	uint32_t at = HELD_START;
+	struct frame *f;
 
-	if (f) {
-		if (f->kind != ATOM_DATA || frame_owner(f) != op->relation || op->row < columns_lo(f) ||
-		    op->row >= columns_hi(f))
-			return;
-	} else {
-		struct route_entry *e = route_row(rp, op->relation, op->row);
-
-		f = e ? route_frame(rp, e) : NULL;
+	while ((f = held_row(rp, op->relation, op->row, &at))) {
+		if (!replica_writable(rp, f, index))
+			continue;
+		if (op->kind == OP_ROW_INSERT)
+			columns_insert(rp->store, f, index, op->row, op->cells, op->cell_count);
+		else if (op->kind == OP_ROW_UPDATE)
+			columns_update(rp->store, f, index, op->row, op->cells, op->cell_count);
+		else
+			columns_delete(rp->store, f, index, op->row);
+		replica_changed(rp, f, index);
 	}
-	f = replica_writable(rp, f, index);
-	if (!f)
-		return;
-	if (op->kind == OP_ROW_INSERT)
-		columns_insert(rp->store, f, index, op->row, op->cells, op->cell_count);
-	else if (op->kind == OP_ROW_UPDATE)
-		columns_update(rp->store, f, index, op->row, op->cells, op->cell_count);
-	else
-		columns_delete(rp->store, f, index, op->row);
-	replica_changed(rp, f, index);
 }
 
 static void apply_key(struct replica *rp, const struct op *op, seq_index index)
 {
-	struct frame *f = rp->only;
+	uint32_t at = HELD_START;
+	struct frame *f;
 
-	if (f) {
-		if (f->kind != ATOM_INDEX || frame_owner(f) != op->relation ||
-		    !leaf_covers(f, op->key.p, op->key.bytes))
-			return;
-	} else {
-		struct route_entry *e = route_key(rp, op->relation, op->key.p, op->key.bytes);
-
-		f = e ? route_frame(rp, e) : NULL;
+	while ((f = held_key(rp, op->relation, op->key.p, op->key.bytes, &at))) {
+		if (!replica_writable(rp, f, index))
+			continue;
+		if (op->kind == OP_KEY_ADD)
+			leaf_put(rp->store, f, index, op->key.p, op->key.bytes, &op->row, sizeof op->row);
+		else
+			leaf_remove(rp->store, f, index, op->key.p, op->key.bytes);
+		replica_changed(rp, f, index);
 	}
-	f = replica_writable(rp, f, index);
-	if (!f)
-		return;
-	if (op->kind == OP_KEY_ADD)
-		leaf_put(rp->store, f, index, op->key.p, op->key.bytes, &op->row, sizeof op->row);
-	else
-		leaf_remove(rp->store, f, index, op->key.p, op->key.bytes);
-	replica_changed(rp, f, index);
 }
 
 static void apply_catalog(struct replica *rp, const struct op *op, seq_index index)
@@ -184,8 +174,7 @@ static void put_index_entry(struct replica *rp, seq_index index, rel_id storage,
 	uint64_t value[2] = {atom, epoch};
 	struct frame *f;
 
-	if (lo.bytes > LEAF_KEY_MAX - 8)
-		lo.bytes = LEAF_KEY_MAX - 8; /* a shorter fence is still a fence between the two leaves' keys */
+	ASSERT_OP(lo.bytes, <=, INDEX_FENCE_MAX);
 	be64(key, storage);
 	if (lo.bytes)
 		memcpy(key + 8, lo.p, lo.bytes);
@@ -401,7 +390,7 @@ void replica_add_part(struct replica *rp, const struct record *r)
 	if (!r->payload)
 		return;
 	if (s && s->attempt != r->attempt) {
-		if (s->attempt > r->attempt)
+		if (s->attempt > r->attempt || s == rp->cur.set)
 			return;
 		part_set_free(rp, s);
 		s = NULL;
@@ -429,10 +418,13 @@ void replica_add_part(struct replica *rp, const struct record *r)
 
 bool replica_missing_parts(struct replica *rp, const struct record *r)
 {
+	enum void_cause cause;
 	struct part_set *s;
 
 	if (r->kind != REC_COMMIT || !r->parts)
 		return false;
+	if (r->index > rp->applied && judge(rp, r, &cause) != VERDICT_OK)
+		return false; /* dropped at their engine's removal, for one: nobody could give them */
 	s = part_set_find(rp, r);
 	return !s || s->parts.count < r->parts;
 }
@@ -483,8 +475,6 @@ static void parts_end(struct replica *rp, const struct record *r, bool committed
 		return;
 	}
 	s->committed = r->index;
-	map_remove2(&rp->parts, s->engine, s->txn);
-	map_put2(&rp->parts, s->engine, s->txn, s);
 }
 
 static void parts_end_engine(struct replica *rp, engine_id engine)
@@ -542,8 +532,35 @@ static void commit_begin(struct replica *rp, const struct record *r)
 
 /* -- structural records ------------------------------------------------------------------------------------ */
 
-static void create_data(struct replica *rp, const struct record *r, const struct create_payload *c, uint32_t i,
-			atom_id id)
+/* Where a record leaf that contains the create already has put the atom; false: gone again, or not here. */
+static bool entry_find(struct replica *rp, rel_id storage, atom_id id, row_id *lo_out)
+{
+	uint8_t from[16];
+
+	LIST_FOREACH(it, atom_all(rp->store)) {
+		struct frame *f = CONTAINER_OF(it, struct frame, all);
+		uint32_t count = 1;
+
+		be64(from, storage);
+		be64(from + 8, 0);
+		for (bool exclusive = false; f->kind == ATOM_RECORD_CAT && count; exclusive = true) {
+			struct leaf_entry e;
+
+			ASSERT(leaf_scan(rp->store, f, LEAF_NEWEST, from, 16, exclusive, false, 1, &rp->turn, &e,
+					 &count) == ST_OK);
+			if (!count || e.key.bytes != 16 || from_be64(e.key.p) != storage)
+				break;
+			memcpy(from, e.key.p, 16);
+			if (memcmp(e.value.p, &id, sizeof id) == 0) {
+				*lo_out = from_be64(from + 8);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static void create_data(struct replica *rp, const struct record *r, const struct create_payload *c, atom_id id)
 {
 	uint8_t key[16];
 	struct leaf_entry e;
@@ -554,18 +571,19 @@ static void create_data(struct replica *rp, const struct record *r, const struct
 	be64(key, c->storage);
 	be64(key + 8, UINT64_MAX);
 	leaf = catalog_frame(rp, ATOM_RECORD_CAT, key, 16, r->index);
-	if (!leaf)
-		return;
-	/* the range begins where the storage's last one ends (ADR 1) */
-	ASSERT(leaf_scan(rp->store, leaf, LEAF_NEWEST, key, 16, false, true, 1, &rp->turn, &e, &count) == ST_OK);
-	if (count && e.key.bytes == 16 && from_be64(e.key.p) == c->storage)
-		memcpy(&lo, e.value.p + 8, 8);
-	put_record_entry(rp, r->index, c->storage, lo, lo + c->rows, id, r->index);
-	if (rp->only || !makes_copies(rp, r->engine) || atom_find(rp->store, id))
+	if (leaf) {
+		/* the range begins where the storage's last one ends (ADR 1) */
+		ASSERT(leaf_scan(rp->store, leaf, LEAF_NEWEST, key, 16, false, true, 1, &rp->turn, &e, &count) ==
+		       ST_OK);
+		if (count && e.key.bytes == 16 && from_be64(e.key.p) == c->storage)
+			memcpy(&lo, e.value.p + 8, 8);
+		put_record_entry(rp, r->index, c->storage, lo, lo + c->rows, id, r->index);
+	}
+	if (rp->only || !makes_copies(rp, r->engine) || atom_find(rp->store, id) ||
+	    (!leaf && !entry_find(rp, c->storage, id, &lo)))
 		return;
 	f = atom_create_columns(rp->store, id, c->storage, lo, lo + c->rows, r->index);
 	frame_made(rp, f, r->index, 0);
-	(void)i;
 }
 
 static void create_index(struct replica *rp, const struct record *r, const struct create_payload *c, uint32_t i,
@@ -595,7 +613,7 @@ static enum void_cause apply_create(struct replica *rp, const struct record *r)
 		hold_init(rp, &h, c.kind, c.storage, r);
 		hold_put(rp, r->index, id, &h);
 		if (c.kind == ATOM_DATA)
-			create_data(rp, r, &c, i, id);
+			create_data(rp, r, &c, id);
 		else
 			create_index(rp, r, &c, i, id);
 		arena_reset(&rp->turn);
@@ -607,7 +625,7 @@ static enum void_cause apply_create(struct replica *rp, const struct record *r)
 static bool split_parent(struct replica *rp, const struct record *r, const struct split_payload *s, atom_id id)
 {
 	uint8_t key[8 + LEAF_KEY_MAX];
-	uint32_t key_len = 16, count;
+	uint32_t key_len = 16, count = 0;
 	enum atom_kind catalog = s->kind == ATOM_DATA ? ATOM_RECORD_CAT : ATOM_INDEX_CAT;
 	struct leaf_entry e;
 	struct frame *f;
@@ -618,14 +636,12 @@ static bool split_parent(struct replica *rp, const struct record *r, const struc
 	if (s->kind == ATOM_DATA) {
 		be64(key + 8, s->at_row);
 	} else {
-		uint32_t n = s->at_key.bytes > LEAF_KEY_MAX - 8 ? LEAF_KEY_MAX - 8 : s->at_key.bytes;
-
-		memcpy(key + 8, s->at_key.p, n);
-		key_len = 8 + n;
+		memcpy(key + 8, s->at_key.p, s->at_key.bytes);
+		key_len = 8 + s->at_key.bytes;
 	}
 	f = catalog_frame(rp, catalog, key, key_len, r->index);
 	if (!f)
-		return true; /* not here to be judged */
+		return true; /* not ours to judge */
 	ASSERT(leaf_scan(rp->store, f, LEAF_NEWEST, key, key_len, false, true, 1, &rp->turn, &e, &count) == ST_OK);
 	if (!count || e.key.bytes < 8 || from_be64(e.key.p) != s->owner)
 		return false;
@@ -639,8 +655,8 @@ static bool split_parent(struct replica *rp, const struct record *r, const struc
 	} else {
 		struct slice lo_key = {arena_dup(&rp->turn, e.key.p + 8, e.key.bytes - 8), e.key.bytes - 8, 0};
 
-		if (v[0] != s->atom || v[1] != s->epoch)
-			return false;
+		if (v[0] != s->atom || v[1] != s->epoch || key_len == e.key.bytes)
+			return false; /* the key is that entry's own: nothing would stay on its left */
 		put_index_entry(rp, r->index, s->owner, s->at_key, id, r->index);
 		put_index_entry(rp, r->index, s->owner, lo_key, s->atom, r->index);
 	}
@@ -650,10 +666,11 @@ static bool split_parent(struct replica *rp, const struct record *r, const struc
 static bool split_holds(struct replica *rp, const struct record *r, const struct split_payload *s, atom_id id)
 {
 	struct hold h;
+	enum status st = hold_read(rp, r->index, s->atom, &h);
 
-	if (!hold_read(rp, s->atom, &h))
+	if (st == ST_WAIT)
 		return true;
-	if (h.epoch != s->epoch || h.kind != s->kind)
+	if (st || h.epoch != s->epoch || h.kind != s->kind)
 		return false;
 	h.epoch = r->index;
 	hold_put(rp, r->index, s->atom, &h);
@@ -668,7 +685,9 @@ static bool split_catalog(struct replica *rp, const struct record *r, const stru
 
 	if (rp->only)
 		return rp->only->id == s->atom;
-	if (!c || c->hold.epoch != s->epoch || c->hold.kind != s->kind)
+	if (!c || c->hold.epoch != s->epoch || c->hold.kind != s->kind ||
+	    root_catalog_leaf(rp, s->kind, s->at_key.p, s->at_key.bytes) != c || s->at_key.bytes <= 0 ||
+	    (s->at_key.bytes == c->lo.bytes && !memcmp(s->at_key.p, c->lo.p, c->lo.bytes)))
 		return false;
 	h = c->hold;
 	h.epoch = r->index;
@@ -690,7 +709,11 @@ static enum void_cause apply_split(struct replica *rp, const struct record *r)
 	if (s.kind >= ATOM_SCHEMA_CAT && s.kind <= ATOM_INDEX_CAT) {
 		ok = split_catalog(rp, r, &s, id);
 	} else {
-		/* in replay for one catalog leaf the two do not see each other: each judges alone */
+		/*
+		 * Each leaf judges alone, by the epoch that both have (P5). One that is not here, or contains the
+		 * record already, says nothing. In replay the verdict was OK where both were here: an atom's copy is
+		 * fetched after its leaves (P15).
+		 */
 		ok = split_parent(rp, r, &s, id);
 		if (!split_holds(rp, r, &s, id))
 			ok = false;
@@ -700,8 +723,11 @@ static enum void_cause apply_split(struct replica *rp, const struct record *r)
 	f = replica_writable(rp, atom_find(rp->store, s.atom), r->index);
 	if (!f)
 		return VOID_NONE;
-	/* restart: the other half's image may be newer than the checkpoint while this one is not: only shrink it */
-	id = atom_find(rp->store, id) ? ATOM_ID_SCRATCH : id;
+	/*
+	 * Only shrink it: in a restart when the other half's image is here, newer than this one; in replay always, as
+	 * the rest of the replay is for this copy and would not reach the other.
+	 */
+	id = rp->only || atom_find(rp->store, id) ? ATOM_ID_SCRATCH : id;
 	if (s.kind == ATOM_DATA)
 		made = columns_split(rp->store, f, s.at_row, id, r->index);
 	else
@@ -776,12 +802,11 @@ static enum void_cause apply_atoms(struct replica *rp, const struct record *r)
 	for (uint32_t i = 0; i < a.count; i++) {
 		struct atom_epoch e = atoms_get(&a, i);
 		struct hold h;
+		enum status st = hold_read(rp, r->index, e.atom, &h);
 
-		if (rp->only && rp->only->kind != ATOM_DATA_CAT)
-			return VOID_NONE;
-		if (!hold_read(rp, e.atom, &h) || !change_hold(rp, r, &h, a.target))
-			continue;
-		if (rp->only && root_catalog_atom(rp, e.atom))
+		if (st == ST_WAIT)
+			any = true; /* for all that is known here: it may be replayed on that leaf later */
+		if (st || !change_hold(rp, r, &h, a.target))
 			continue;
 		any = true;
 		hold_put(rp, r->index, e.atom, &h);
@@ -829,16 +854,17 @@ static void apply_join(struct replica *rp, const struct record *r)
 	root_join(rp, r->index, &join);
 }
 
-static void apply_intent(struct replica *rp, const struct record *r)
+static enum void_cause apply_intent(struct replica *rp, const struct record *r)
 {
 	struct intent_payload p;
 	struct intent in = {.index = r->index, .engine = r->engine, .txn = r->txn};
 
 	if (intent_decode(r, &p) != ST_OK)
-		return;
+		return VOID_STATE;
 	in.relation = p.relation;
 	in.mode = p.mode;
 	root_open_intent(rp, &in);
+	return VOID_NONE;
 }
 
 static enum void_cause apply_other(struct replica *rp, const struct record *r)
@@ -863,8 +889,7 @@ static enum void_cause apply_other(struct replica *rp, const struct record *r)
 	case REC_RESERVE:
 		return apply_reserve(rp, r);
 	case REC_INTENT:
-		apply_intent(rp, r);
-		break;
+		return apply_intent(rp, r);
 	case REC_FINISH:
 		root_close_intents(rp, r->index, r->engine, r->txn, false);
 		break;
@@ -899,8 +924,11 @@ bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, 
 	enum verdict v = VERDICT_OK;
 
 	ASSERT_OP(r->index, ==, rp->applied + 1);
+	ASSERT(r->payload || !r->payload_bytes);
 	if (!rp->cur.active) {
 		v = judge(rp, r, &cause);
+		if (!record_kind_leaders(r->kind) && v != VERDICT_DUP && root_member(rp, r->engine)) /* a void uses it up */
+			root_set_last_seq(rp, r->index, root_member(rp, r->engine), r->seq);
 		--*budget;
 		if (v == VERDICT_OK && r->kind == REC_COMMIT) {
 			commit_begin(rp, r);

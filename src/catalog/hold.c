@@ -101,28 +101,27 @@ static struct frame *data_leaf(struct replica *rp, atom_id atom, uint8_t key[8],
 	return f;
 }
 
-bool hold_read(struct replica *rp, atom_id atom, struct hold *out)
+enum status hold_read(struct replica *rp, seq_index index, atom_id atom, struct hold *out)
 {
 	struct catalog_leaf *c = root_catalog_atom(rp, atom);
 	uint8_t key[8];
 	struct slice v;
 	struct frame *f;
-	atom_id need;
 
+	if (c && rp->only)
+		return ST_WAIT; /* the root is never replayed by itself */
 	if (c) {
 		*out = c->hold;
-		return true;
+		return ST_OK;
 	}
-	if (rp->only && rp->only->kind == ATOM_DATA_CAT) {
-		be64(key, atom);
-		f = leaf_covers(rp->only, key, 8) ? rp->only : NULL;
-	} else {
-		f = data_leaf(rp, atom, key, &need);
-	}
-	if (!f || leaf_get(rp->store, f, LEAF_NEWEST, key, 8, &v) != ST_OK)
-		return false;
+	be64(key, atom);
+	f = catalog_frame(rp, ATOM_DATA_CAT, key, 8, index);
+	if (!f)
+		return ST_WAIT; /* not here, or it contains the record already */
+	if (leaf_get(rp->store, f, LEAF_NEWEST, key, 8, &v) != ST_OK)
+		return ST_END;
 	ASSERT(hold_decode(v.p, v.bytes, out));
-	return true;
+	return ST_OK;
 }
 
 void hold_put(struct replica *rp, seq_index index, atom_id atom, const struct hold *h)

@@ -100,6 +100,15 @@ void batch_end(struct buf *out, size_t begun_at)
 	memcpy(out->data + begun_at, &h, sizeof h);
 }
 
+static uint32_t get_varint32(struct reader *r)
+{
+	uint64_t v = get_varint(r);
+
+	if (v > UINT32_MAX)
+		r->bad = true;
+	return (uint32_t)v;
+}
+
 static enum status header_decode(struct reader r, struct record *out)
 {
 	uint64_t n;
@@ -107,9 +116,9 @@ static enum status header_decode(struct reader r, struct record *out)
 	out->engine = get_varint(&r);
 	out->seq = get_varint(&r);
 	out->txn = get_varint(&r);
-	out->attempt = (uint32_t)get_varint(&r);
+	out->attempt = get_varint32(&r);
 	out->plan = get_varint(&r);
-	out->parts = (uint32_t)get_varint(&r);
+	out->parts = get_varint32(&r);
 	n = get_varint(&r);
 	if (r.bad || n > RECORD_GRANTORS_MAX)
 		return ST_CORRUPT;
@@ -165,7 +174,8 @@ enum status batch_decode(const void *data, size_t bytes, struct batch *out)
 	if (bytes < sizeof h)
 		return ST_CORRUPT;
 	memcpy(&h, data, sizeof h);
-	if (h.magic != BATCH_MAGIC || h.version != BATCH_VERSION || h.bytes != bytes)
+	if (h.magic != BATCH_MAGIC || h.version != BATCH_VERSION || h.bytes != bytes || h.zero[0] || h.zero[1] ||
+	    h.zero[2] || h.zero2)
 		return ST_CORRUPT;
 	if (h.crc != crc32c(0, (const uint8_t *)data + offsetof(struct batch_head, first),
 			    bytes - offsetof(struct batch_head, first)))
@@ -208,7 +218,7 @@ static void cell_encode(struct buf *out, const struct cell *c)
 		return;
 	switch (c->phys) {
 	case PHYS_BOOL:
-		put_u8(out, (uint8_t)c->i);
+		put_u8(out, c->i != 0);
 		break;
 	case PHYS_I16:
 	case PHYS_I32:
@@ -246,13 +256,17 @@ static void cell_decode(struct reader *r, struct cell *c)
 		return;
 	switch (c->phys) {
 	case PHYS_BOOL:
-		c->i = get_u8(r) != 0;
+		c->i = get_u8(r);
+		if (c->i > 1)
+			r->bad = true;
 		break;
 	case PHYS_I16:
 	case PHYS_I32:
 	case PHYS_I64:
 		v = get_varint(r);
 		c->i = (int64_t)(v >> 1 ^ -(v & 1));
+		if ((c->phys == PHYS_I16 && c->i != (int16_t)c->i) || (c->phys == PHYS_I32 && c->i != (int32_t)c->i))
+			r->bad = true;
 		break;
 	case PHYS_F64:
 		p = get_raw(r, 8);
@@ -418,6 +432,14 @@ void create_encode(struct buf *out, const struct create_payload *c)
 		put_bytes(out, c->fences[i].p, c->fences[i].bytes);
 }
 
+static int slice_compare(struct slice a, struct slice b)
+{
+	uint32_t n = a.bytes < b.bytes ? a.bytes : b.bytes;
+	int c = n ? memcmp(a.p, b.p, n) : 0;
+
+	return c ? c : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
 enum status create_decode(const struct record *rec, struct create_payload *out,
 			  struct slice fences[CREATE_ATOMS_MAX])
 {
@@ -434,8 +456,12 @@ enum status create_decode(const struct record *rec, struct create_payload *out,
 	out->count = (uint32_t)count;
 	out->rows = (uint32_t)rows;
 	out->fences = fences;
-	for (uint32_t i = 0; out->kind == ATOM_INDEX && i < count; i++)
-		fences[i] = get_slice(&r, LEAF_KEY_MAX);
+	for (uint32_t i = 0; out->kind == ATOM_INDEX && i < count && !r.bad; i++) {
+		fences[i] = get_slice(&r, INDEX_FENCE_MAX);
+		/* the first from the start on, then rising: each leaf ends where the next begins */
+		if (i ? slice_compare(fences[i - 1], fences[i]) >= 0 : fences[i].bytes > 0)
+			r.bad = true;
+	}
 	return r.bad || reader_left(&r) ? ST_CORRUPT : ST_OK;
 }
 
@@ -458,7 +484,16 @@ enum status split_decode(const struct record *rec, struct split_payload *out)
 	out->kind = get_u8(&r);
 	out->owner = get_u64(&r);
 	out->at_row = get_u64(&r);
-	out->at_key = get_slice(&r, LEAF_KEY_MAX);
+	if (out->kind == ATOM_DATA)
+		out->at_key = get_slice(&r, 0);
+	else if (out->kind == ATOM_INDEX)
+		out->at_key = get_slice(&r, INDEX_FENCE_MAX);
+	else if (out->kind >= ATOM_SCHEMA_CAT && out->kind <= ATOM_INDEX_CAT)
+		out->at_key = get_slice(&r, CATALOG_FENCE_MAX);
+	else
+		r.bad = true;
+	if (out->kind != ATOM_DATA && !out->at_key.bytes)
+		r.bad = true;
 	return r.bad || reader_left(&r) ? ST_CORRUPT : ST_OK;
 }
 

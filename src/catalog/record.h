@@ -18,6 +18,8 @@
 #define RECORD_GRANTORS_MAX 256
 #define RECORD_TOUCHES_MAX 64
 #define RECORD_ATOMS_MAX 4096          /* in one hold, drop, move */
+#define INDEX_FENCE_MAX (LEAF_KEY_MAX - 8)   /* of an index leaf: stands behind its storage in the index catalog */
+#define CATALOG_FENCE_MAX (LEAF_KEY_MAX - 2) /* of a catalog leaf: stands behind two bytes in the root */
 
 #define RECORD_KINDS(X)                                                                                  \
 	X(PART, 1, "part") X(COMMIT, 2, "commit") X(ABORT, 3, "abort") X(CREATE, 4, "create")            \

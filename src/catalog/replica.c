@@ -11,6 +11,11 @@ const char *void_cause_name(enum void_cause cause)
 	return names[cause];
 }
 
+static seq_index copy_as_of(const struct frame *f)
+{
+	return f->user ? ((const struct copy *)f->user)->as_of : 0;
+}
+
 struct replica *replica_new(const struct replica_config *cfg)
 {
 	struct replica *rp = MEM_NEW(cfg->mem, struct replica);
@@ -24,6 +29,7 @@ struct replica *replica_new(const struct replica_config *cfg)
 	rp->next_engine = 1;
 	rp->frames_version = 1;
 	map_init(&rp->routes, rp->mem);
+	map_init(&rp->held, rp->mem);
 	map_init(&rp->parts, rp->mem);
 	list_init(&rp->part_sets);
 	arena_init(&rp->turn, rp->mem);
@@ -39,6 +45,7 @@ void replica_free(struct replica *rp)
 
 	route_invalidate_all(rp);
 	map_fini(&rp->routes);
+	held_fini(rp);
 	replica_forget_parts(rp, UINT64_MAX);
 	LIST_FOREACH_SAFE(it, tmp, &rp->part_sets)
 		CONTAINER_OF(it, struct part_set, all)->committed = 1;
@@ -95,11 +102,11 @@ enum status replica_install_root(struct replica *rp, const void *image, size_t b
 
 	if (st)
 		return st;
-	if (f->id != ATOM_ID_ROOT || f->kind != ATOM_ROOT) {
+	st = root_load(rp);
+	if (st || f->id != ATOM_ID_ROOT) {
 		atom_drop(rp->store, f);
 		return ST_CORRUPT;
 	}
-	root_load(rp);
 	rp->applied = as_of;
 	rp->frames_version++;
 	return ST_OK;
@@ -107,10 +114,20 @@ enum status replica_install_root(struct replica *rp, const void *image, size_t b
 
 enum status replica_restart(struct replica *rp, seq_index checkpoint)
 {
-	if (!atom_find(rp->store, ATOM_ID_ROOT))
+	enum status st = root_load(rp);
+
+	if (st)
+		return st;
+	if (frame_last_index(rp->root) > checkpoint)
 		return ST_CORRUPT;
-	root_load(rp);
 	rp->applied = checkpoint;
+	LIST_FOREACH(it, atom_all(rp->store)) {
+		struct frame *f = CONTAINER_OF(it, struct frame, all);
+
+		if (copy_as_of(f) > rp->mixed_until)
+			rp->mixed_until = copy_as_of(f);
+		(void)replica_usable(rp, f);
+	}
 	rp->frames_version++;
 	rp->schema_version++;
 	return ST_OK;
@@ -134,6 +151,11 @@ struct atom_store *replica_store(struct replica *rp)
 seq_index replica_applied(const struct replica *rp)
 {
 	return rp->applied;
+}
+
+bool replica_paused(const struct replica *rp)
+{
+	return rp->cur.active;
 }
 
 seq_index replica_horizon(const struct replica *rp)
@@ -206,11 +228,6 @@ struct copy *frame_copy(struct frame *f)
 	return f->user;
 }
 
-static seq_index copy_as_of(const struct frame *f)
-{
-	return f->user ? ((const struct copy *)f->user)->as_of : 0;
-}
-
 bool replica_usable(struct replica *rp, struct frame *f)
 {
 	if (f->state == FRAME_FUTURE && copy_as_of(f) <= rp->applied)
@@ -254,26 +271,42 @@ struct frame *catalog_frame(struct replica *rp, enum atom_kind kind, const void 
 	return replica_writable(rp, atom_find(rp->store, c->atom), index);
 }
 
+/* Does the catalog list this atom, as of what is applied? What its data catalog leaf cannot say now passes. */
+static enum status install_expected(struct replica *rp, const struct frame *f)
+{
+	struct hold h;
+	atom_id need;
+	enum status st = replica_hold(rp, f->id, &h, &need);
+
+	if (st == ST_WAIT)
+		return ST_OK;
+	if (st)
+		return st;
+	return h.kind == f->kind && h.owner == frame_owner(f) ? ST_OK : ST_CORRUPT;
+}
+
 enum status replica_install(struct replica *rp, const void *image, size_t bytes, const void *tail,
 			    size_t tail_bytes, seq_index as_of, struct frame **frame_out)
 {
 	struct frame *f;
 	struct copy *c;
-	enum status st = atom_image_check(image, bytes);
-	atom_id id;
+	enum status st;
 
-	if (st)
-		return st;
-	memcpy(&id, (const uint8_t *)image + 8, sizeof id); /* struct atom_head: atom_id */
-	if (atom_find(rp->store, id))
-		return ST_DUPLICATE;
+	if (rp->cur.active) /* it would miss the operations of this record that are applied already */
+		return ST_AGAIN;
 	st = atom_install(rp->store, image, bytes, tail, tail_bytes, as_of, &f);
 	if (st)
 		return st;
+	st = rp->root ? install_expected(rp, f) : ST_OK;
+	if (st) {
+		atom_drop(rp->store, f);
+		return st;
+	}
 	c = MEM_NEW(rp->mem, struct copy);
 	c->as_of = as_of;
 	f->user = c;
 	f->state = as_of > rp->applied ? FRAME_FUTURE : FRAME_HELD;
+	held_add(rp, f);
 	rp->frames_version++;
 	if (f->kind == ATOM_SCHEMA_CAT)
 		rp->schema_version++;
@@ -290,6 +323,7 @@ void replica_drop_copy(struct replica *rp, struct frame *f)
 	if (f->user)
 		MEM_FREE(rp->mem, (struct copy *)f->user);
 	f->user = NULL;
+	held_remove(rp, f);
 	atom_drop(rp->store, f);
 	rp->frames_version++;
 }

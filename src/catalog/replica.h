@@ -85,13 +85,22 @@ void replica_free(struct replica *rp);
 void replica_genesis(struct replica *rp);
 /* A joiner's state as of @as_of: the root image. ST_CORRUPT. */
 MUST_CHECK enum status replica_install_root(struct replica *rp, const void *image, size_t bytes, seq_index as_of);
-/* Archive restart: after all images were installed with replica_install(), take the root's mirror and start after @checkpoint. */
+/*
+ * Archive restart: after all images were installed with replica_install(), take the root's mirror and start after
+ * @checkpoint. The root's image is as of the checkpoint exactly; others may be newer (a later checkpoint that was not
+ * completed), in any mixture that P21 allows. ST_CORRUPT: no root, or not as of then.
+ */
 MUST_CHECK enum status replica_restart(struct replica *rp, seq_index checkpoint);
 void replica_set_self(struct replica *rp, engine_id self); /* 0: not a member */
 engine_id replica_self(const struct replica *rp);
 
 struct atom_store *replica_store(struct replica *rp);
 seq_index replica_applied(const struct replica *rp);
+/*
+ * A record is applied in part (replica_apply() paused). Readers with a snapshot <= applied do not see it, but images do:
+ * no image is lent as a copy as of applied, and none installed, until it is whole.
+ */
+bool replica_paused(const struct replica *rp);
 seq_index replica_horizon(const struct replica *rp);
 uint64_t replica_wall_us(const struct replica *rp); /* of the last batch */
 uint64_t replica_log_id(const struct replica *rp);
@@ -105,7 +114,10 @@ void replica_batch(struct replica *rp, const struct batch *b);
  * with the same record before anything else; applied has not moved. *verdict_out is set when done.
  */
 bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, enum verdict *verdict_out);
-/* Does this engine need the payloads of parts that it does not have, to apply this commit (P7)? */
+/*
+ * Does this engine need the payloads of parts that it does not have, to apply this commit, or to replay one that it
+ * applied (P7)? Never for the next record when that is going to be void: its parts may be gone everywhere.
+ */
 bool replica_missing_parts(struct replica *rp, const struct record *r);
 /* A part that came by itself: a joiner's, pulled. Copied; a known one is ignored. */
 void replica_add_part(struct replica *rp, const struct record *r);
@@ -119,7 +131,8 @@ void replica_each_part(struct replica *rp, engine_id engine, txn_id txn, uint32_
 /*
  * Install a fetched copy (S10): image as of @as_of. If as_of < applied, the caller replays the records after it, in
  * order, with replica_replay() for this frame; if as_of > applied the frame is FUTURE until then, and apply skips it.
- * ST_DUPLICATE: there is a copy already. ST_NO_ATOM: no catalog entry (destroyed meanwhile). ST_CORRUPT.
+ * ST_DUPLICATE: there is a copy already. ST_NO_ATOM: no catalog entry (destroyed meanwhile). ST_CORRUPT. ST_AGAIN: paused.
+ * What a replayed split moves to its other half goes: that is another atom's copy, to be fetched by itself.
  */
 MUST_CHECK enum status replica_install(struct replica *rp, const void *image, size_t bytes, const void *tail,
 				       size_t tail_bytes, seq_index as_of, struct frame **frame_out);

@@ -35,6 +35,14 @@ struct route_table {
 	struct arena arena;
 };
 
+/*
+ * The copies of data atoms or index leaves of one storage that are here, by their own lower bound, which a frame
+ * keeps for life. Apply finds its frame here: what a copy covers is in the copy, while the catalog leaf that leads to
+ * it may be newer (after a restart), ahead (FUTURE), or, of another part of the storage, not here at all.
+ */
+struct held_copy { row_id lo; struct slice lo_key; struct frame *frame; };
+struct held_copies { VEC(struct held_copy) all; };
+
 /* Beside a frame that was installed: which records it already contains. */
 struct copy { seq_index as_of; };
 
@@ -54,7 +62,9 @@ struct replica {
 	VEC(struct intent) intents;
 	VEC(struct barrier) barriers;
 	VEC(struct catalog_leaf *) catalogs[ATOM_INDEX_CAT + 1]; /* by kind, sorted by lo */
+	seq_index mixed_until;  /* restart: the newest as_of of an image; up to it copies may overlap */
 	struct map routes;      /* storage -> struct route_table */
+	struct map held;        /* (storage, kind) -> struct held_copies */
 	struct map parts;       /* (engine, txn) -> struct part_set */
 	struct list part_sets;
 	struct arena turn;      /* scratch of one primitive */
@@ -85,7 +95,7 @@ static inline uint64_t from_be64(const uint8_t *p)
 }
 
 /* root.c */
-void root_load(struct replica *rp);             /* mirrors from the root's image */
+enum status root_load(struct replica *rp);      /* mirrors from the root's image; ST_CORRUPT: nothing was loaded */
 void root_put_u64(struct replica *rp, seq_index index, char tag, uint64_t key, uint64_t value);
 void root_remove(struct replica *rp, seq_index index, char tag, uint64_t key);
 void root_join(struct replica *rp, seq_index index, const struct join_payload *join);
@@ -93,6 +103,7 @@ void root_remove_member(struct replica *rp, seq_index index, engine_id id, uint8
 void root_set_last_seq(struct replica *rp, seq_index index, struct member *m, uint64_t seq);
 void root_open_intent(struct replica *rp, const struct intent *in);
 void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed);
+void root_close_all_intents(struct replica *rp, seq_index index, engine_id engine);
 seq_index root_barrier(const struct replica *rp, rel_id relation);
 void root_put_catalog(struct replica *rp, seq_index index, enum atom_kind kind, struct slice lo, atom_id atom,
 		      const struct hold *h);
@@ -104,14 +115,19 @@ struct member *root_member(const struct replica *rp, engine_id id);
 void hold_encode(const struct hold *h, struct buf *out);
 bool hold_decode(const void *p, size_t bytes, struct hold *out);
 void hold_put(struct replica *rp, seq_index index, atom_id atom, const struct hold *h);
-bool hold_read(struct replica *rp, atom_id atom, struct hold *out); /* newest, from a held leaf; while applying */
+/* While applying @index: ST_OK; ST_END its leaf is here and does not list it; ST_WAIT not ours to judge. */
+enum status hold_read(struct replica *rp, seq_index index, atom_id atom, struct hold *out);
 
 /* route.c */
 void route_invalidate(struct replica *rp, rel_id storage);
 void route_invalidate_all(struct replica *rp);
-struct route_entry *route_row(struct replica *rp, rel_id storage, row_id row); /* covering; NULL */
-struct route_entry *route_key(struct replica *rp, rel_id storage, const void *key, uint32_t key_len);
-struct frame *route_frame(struct replica *rp, struct route_entry *e);
+/* Copies that cover a row or key by their own bounds: *at from HELD_START on, until NULL. More than one only while mixed. */
+#define HELD_START UINT32_MAX
+struct frame *held_row(struct replica *rp, rel_id storage, row_id row, uint32_t *at);
+struct frame *held_key(struct replica *rp, rel_id storage, const void *key, uint32_t key_len, uint32_t *at);
+void held_add(struct replica *rp, struct frame *f);
+void held_remove(struct replica *rp, struct frame *f);
+void held_fini(struct replica *rp);
 
 /* replica.c: for apply */
 struct frame *replica_writable(struct replica *rp, struct frame *f, seq_index index); /* NULL: skip it */

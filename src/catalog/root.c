@@ -118,7 +118,7 @@ void root_remove_member(struct replica *rp, seq_index index, engine_id id, uint8
 	rp->members.count--;
 	root_remove(rp, index, 'M', id);
 	root_remove(rp, index, 'Q', id);
-	root_close_intents(rp, index, id, 0, false);
+	root_close_all_intents(rp, index, id);
 	rp->events->member_removed(rp->ctx, m, cause);
 	MEM_FREE(rp->mem, m);
 }
@@ -153,37 +153,34 @@ seq_index root_barrier(const struct replica *rp, rel_id relation)
 /* Barriers at or below the horizon can void nothing any more: plans below it are void anyway. */
 static void set_barrier(struct replica *rp, seq_index index, rel_id relation, seq_index d)
 {
-	size_t kept = 0;
-	bool found = false;
+	struct barrier set = {relation, d};
+	size_t kept = 0, at;
 
 	for (size_t i = 0; i < rp->barriers.count; i++) {
 		struct barrier b = rp->barriers.at[i];
 
-		if (b.relation == relation) {
-			b.index = d;
-			found = true;
-		} else if (b.index <= rp->horizon) {
-			root_remove(rp, index, 'B', b.relation);
+		if (b.relation == relation)
 			continue;
-		}
-		rp->barriers.at[kept++] = b;
+		if (b.index <= rp->horizon)
+			root_remove(rp, index, 'B', b.relation);
+		else
+			rp->barriers.at[kept++] = b;
 	}
 	rp->barriers.count = kept;
-	if (!found) {
-		struct barrier b = {relation, d};
-
-		VEC_PUSH(rp->mem, &rp->barriers, b);
-	}
+	/* sorted, as root_load() gives them: removals come in the same order on a joiner, so bodies stay equal */
+	VEC_PUSH(rp->mem, &rp->barriers, set);
+	for (at = kept; at && rp->barriers.at[at - 1].relation > relation; at--)
+		rp->barriers.at[at] = rp->barriers.at[at - 1];
+	rp->barriers.at[at] = set;
 	root_put_u64(rp, index, 'B', relation, d);
 }
 
-/* txn 0: all of the engine's. */
-void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed)
+static void close_intents(struct replica *rp, seq_index index, engine_id engine, bool all, txn_id txn, bool committed)
 {
 	for (size_t i = 0; i < rp->intents.count;) {
 		struct intent in = rp->intents.at[i];
 
-		if (in.engine != engine || (txn && in.txn != txn)) {
+		if (in.engine != engine || (!all && in.txn != txn)) {
 			i++;
 			continue;
 		}
@@ -195,6 +192,16 @@ void root_close_intents(struct replica *rp, seq_index index, engine_id engine, t
 			set_barrier(rp, index, in.relation, in.index);
 		rp->events->intent_closed(rp->ctx, &in);
 	}
+}
+
+void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed)
+{
+	close_intents(rp, index, engine, false, txn, committed);
+}
+
+void root_close_all_intents(struct replica *rp, seq_index index, engine_id engine)
+{
+	close_intents(rp, index, engine, true, 0, false);
 }
 
 /* -- catalog leaves ------------------------------------------------------------------------------------ */
@@ -280,18 +287,20 @@ struct catalog_leaf *root_catalog_atom(struct replica *rp, atom_id atom)
 
 /* -- the mirror from the image ------------------------------------------------------------------------- */
 
-static void load_member(struct replica *rp, engine_id id, struct slice v)
+static bool load_member(struct replica *rp, engine_id id, struct slice v, bool check)
 {
 	struct member m = {.id = id};
 
-	ASSERT_OP(v.bytes, >, 8);
+	if (v.bytes < 8 || join_decode(v.p + 8, v.bytes - 8, &m.join) != ST_OK)
+		return false;
 	memcpy(&m.joined, v.p, 8);
-	ASSERT(join_decode(v.p + 8, v.bytes - 8, &m.join) == ST_OK);
 	m.kind = m.join.kind;
-	member_insert(rp, &m);
+	if (!check)
+		member_insert(rp, &m);
+	return true;
 }
 
-static void load_intent(struct replica *rp, seq_index index, struct slice v)
+static bool load_intent(struct replica *rp, seq_index index, struct slice v, bool check)
 {
 	struct reader r = reader_init(v.p, v.bytes);
 	struct intent in = {.index = index};
@@ -300,74 +309,102 @@ static void load_intent(struct replica *rp, seq_index index, struct slice v)
 	in.mode = get_u8(&r);
 	in.engine = get_u64(&r);
 	in.txn = get_u64(&r);
-	ASSERT(reader_ok(&r));
-	VEC_PUSH(rp->mem, &rp->intents, in);
+	if (!reader_ok(&r) || reader_left(&r))
+		return false;
+	if (!check)
+		VEC_PUSH(rp->mem, &rp->intents, in);
+	return true;
 }
 
-static void load_entry(struct replica *rp, const struct leaf_entry *e)
+static bool load_catalog(struct replica *rp, const struct leaf_entry *e, bool check, uint32_t *firsts)
 {
-	uint64_t key = e->key.bytes == 9 ? from_be64(e->key.p + 1) : 0, value = 0;
+	struct slice lo;
 	struct hold h;
-	struct barrier b;
+	atom_id atom;
+
+	if (e->key.bytes < 2 || e->key.p[1] < ATOM_SCHEMA_CAT || e->key.p[1] > ATOM_INDEX_CAT || e->value.bytes < 8 ||
+	    !hold_decode(e->value.p + 8, e->value.bytes - 8, &h) || h.kind != e->key.p[1])
+		return false;
+	memcpy(&atom, e->value.p, 8);
+	lo = (struct slice){e->key.p + 2, e->key.bytes - 2, 0};
+	if (!lo.bytes)
+		*firsts |= 1u << h.kind;
+	if (!check)
+		mirror_catalog(rp, h.kind, lo, atom, &h);
+	return true;
+}
+
+/* With check, nothing is changed: the image may come from a peer. firsts: kinds of catalogs with a leaf from the start on. */
+static bool load_entry(struct replica *rp, const struct leaf_entry *e, bool check, uint32_t *firsts)
+{
+	uint8_t tag = e->key.bytes ? e->key.p[0] : 0;
+	uint64_t key, value = 0;
 	struct member *m;
 
-	if (e->value.bytes == 8)
-		memcpy(&value, e->value.p, 8);
-	switch (e->key.p[0]) {
-	case 'L':
+	if (tag == 'C')
+		return load_catalog(rp, e, check, firsts);
+	if (e->key.bytes != 9)
+		return false;
+	key = from_be64(e->key.p + 1);
+	if (tag == 'M')
+		return load_member(rp, key, e->value, check);
+	if (tag == 'I')
+		return load_intent(rp, key, e->value, check);
+	if (e->value.bytes != 8)
+		return false;
+	memcpy(&value, e->value.p, 8);
+	if (check)
+		return tag == 'L' || tag == 'N' || tag == 'Q' || tag == 'B';
+	if (tag == 'L') {
 		rp->log_id = value;
-		break;
-	case 'N':
+	} else if (tag == 'N') {
 		rp->next_engine = value;
-		break;
-	case 'M':
-		load_member(rp, key, e->value);
-		break;
-	case 'Q':
+	} else if (tag == 'Q') {
 		m = root_member(rp, key);
-		ASSERT(m);
-		m->last_seq = value;
-		break;
-	case 'B':
-		b = (struct barrier){key, value};
+		if (m)
+			m->last_seq = value;
+	} else {
+		struct barrier b = {key, value};
+
 		VEC_PUSH(rp->mem, &rp->barriers, b);
-		break;
-	case 'I':
-		load_intent(rp, key, e->value);
-		break;
-	case 'C':
-		memcpy(&value, e->value.p, 8);
-		ASSERT(hold_decode(e->value.p + 8, e->value.bytes - 8, &h));
-		mirror_catalog(rp, e->key.p[1], (struct slice){e->key.p + 2, e->key.bytes - 2, 0}, value, &h);
-		break;
-	default:
-		UNREACHABLE();
 	}
+	return true;
 }
 
-void root_load(struct replica *rp)
+static bool load_all(struct replica *rp, struct frame *root, bool check)
 {
 	struct leaf_entry entries[64];
+	uint8_t last[LEAF_KEY_MAX];
 	struct slice from = {0};
-	uint32_t count;
+	uint32_t count, firsts = 0;
+	bool ok = true;
 
-	rp->root = atom_find(rp->store, ATOM_ID_ROOT);
-	ASSERT(rp->root);
 	do {
 		struct arena_mark mark = arena_mark(&rp->turn);
-		uint8_t last[LEAF_KEY_MAX];
 
-		ASSERT(leaf_scan(rp->store, rp->root, LEAF_NEWEST, from.p, from.bytes, from.p != NULL, false,
-				 64, &rp->turn, entries, &count) == ST_OK);
-		for (uint32_t i = 0; i < count; i++)
-			load_entry(rp, &entries[i]);
+		ASSERT(leaf_scan(rp->store, root, LEAF_NEWEST, from.p, from.bytes, from.p != NULL, false, 64,
+				 &rp->turn, entries, &count) == ST_OK);
+		for (uint32_t i = 0; i < count && ok; i++)
+			ok = load_entry(rp, &entries[i], check, &firsts);
 		if (count) {
 			memcpy(last, entries[count - 1].key.p, entries[count - 1].key.bytes);
-			from.bytes = entries[count - 1].key.bytes;
+			from = (struct slice){last, entries[count - 1].key.bytes, 0};
 		}
 		arena_rewind(&rp->turn, mark);
-		if (count)
-			from.p = arena_dup(&rp->turn, last, from.bytes);
-	} while (count == 64);
-	arena_reset(&rp->turn);
+	} while (count == 64 && ok);
+	for (int kind = ATOM_SCHEMA_CAT; kind <= ATOM_INDEX_CAT; kind++)
+		ok = ok && firsts >> kind & 1;
+	return ok;
+}
+
+enum status root_load(struct replica *rp)
+{
+	struct frame *root = atom_find(rp->store, ATOM_ID_ROOT);
+
+	ASSERT(!rp->root);
+	if (!root || root->kind != ATOM_ROOT || !load_all(rp, root, true))
+		return ST_CORRUPT;
+	rp->root = root;
+	(void)load_all(rp, root, false);
+	return ST_OK;
 }

@@ -140,7 +140,7 @@ static struct route_table *table_get(struct replica *rp, rel_id storage, enum at
 	return t;
 }
 
-struct frame *route_frame(struct replica *rp, struct route_entry *e)
+static struct frame *entry_frame(struct replica *rp, struct route_entry *e)
 {
 	if (e->frames_version != rp->frames_version) {
 		e->frame = atom_find(rp->store, e->atom);
@@ -189,36 +189,12 @@ static uint32_t key_place(const struct route_table *t, const void *key, uint32_t
 	return lo;
 }
 
-struct route_entry *route_row(struct replica *rp, rel_id storage, row_id row)
-{
-	atom_id need;
-	struct route_table *t = table_get(rp, storage, ATOM_RECORD_CAT, &need);
-	uint32_t i;
-
-	if (!t)
-		return NULL;
-	i = row_place(t, row);
-	return i < t->count && t->at[i].lo <= row ? &t->at[i] : NULL;
-}
-
-struct route_entry *route_key(struct replica *rp, rel_id storage, const void *key, uint32_t key_len)
-{
-	atom_id need;
-	struct route_table *t = table_get(rp, storage, ATOM_INDEX_CAT, &need);
-	uint32_t i;
-
-	if (!t)
-		return NULL;
-	i = key_place(t, key, key_len);
-	return i ? &t->at[i - 1] : NULL;
-}
-
 static enum status route_out(struct replica *rp, struct route_table *t, uint32_t i, struct route *out)
 {
 	struct route_entry *e = &t->at[i];
 
 	out->atom = e->atom;
-	out->frame = route_frame(rp, e);
+	out->frame = entry_frame(rp, e);
 	out->epoch = e->epoch;
 	out->lo = e->lo;
 	out->hi = e->hi;
@@ -226,6 +202,144 @@ static enum status route_out(struct replica *rp, struct route_table *t, uint32_t
 	out->hi_key = i + 1 < t->count ? t->at[i + 1].lo_key : (struct slice){0};
 	return ST_OK;
 }
+
+/* -- for apply: copies by their own bounds ------------------------------------------------------------------ */
+
+static int held_compare(const struct held_copy *c, row_id lo, const void *key, uint32_t key_len)
+{
+	return key ? key_compare(c->lo_key, key, key_len) : (c->lo > lo) - (c->lo < lo);
+}
+
+/* Number of copies whose lower bound is at or below. */
+static uint32_t held_place(const struct held_copies *h, row_id lo, const void *key, uint32_t key_len)
+{
+	uint32_t a = 0, b = (uint32_t)h->all.count;
+
+	while (a < b) {
+		uint32_t mid = (a + b) / 2;
+
+		if (held_compare(&h->all.at[mid], lo, key, key_len) <= 0)
+			a = mid + 1;
+		else
+			b = mid;
+	}
+	return a;
+}
+
+/* While images of different indexes meet, a half that is there already and its parent that is not split yet overlap. */
+static bool mixed(const struct replica *rp)
+{
+	return rp->applied < rp->mixed_until;
+}
+
+struct frame *held_row(struct replica *rp, rel_id storage, row_id row, uint32_t *at)
+{
+	struct held_copies *h = map_find2(&rp->held, storage, ATOM_DATA);
+	uint32_t i = !h || *at != HELD_START ? *at : held_place(h, row, NULL, 0);
+
+	while (h && i) {
+		struct frame *f = h->all.at[--i].frame;
+
+		*at = mixed(rp) ? i : 0;
+		if (row >= columns_lo(f) && row < columns_hi(f))
+			return f;
+		i = *at;
+	}
+	return NULL;
+}
+
+struct frame *held_key(struct replica *rp, rel_id storage, const void *key, uint32_t key_len, uint32_t *at)
+{
+	struct held_copies *h = map_find2(&rp->held, storage, ATOM_INDEX);
+	uint32_t i = !h || *at != HELD_START ? *at : held_place(h, 0, key, key_len);
+
+	while (h && i) {
+		struct frame *f = h->all.at[--i].frame;
+
+		*at = mixed(rp) ? i : 0;
+		if (leaf_covers(f, key, key_len))
+			return f;
+		i = *at;
+	}
+	return NULL;
+}
+
+void held_add(struct replica *rp, struct frame *f)
+{
+	struct held_copies *h;
+	struct held_copy c = {.frame = f};
+	uint32_t i;
+
+	if (f->kind != ATOM_DATA && f->kind != ATOM_INDEX)
+		return;
+	h = map_find2(&rp->held, frame_owner(f), f->kind);
+	if (!h) {
+		h = MEM_NEW(rp->mem, struct held_copies);
+		map_put2(&rp->held, frame_owner(f), f->kind, h);
+	}
+	if (f->kind == ATOM_DATA) {
+		c.lo = columns_lo(f);
+		i = held_place(h, c.lo, NULL, 0);
+	} else {
+		struct slice lo = leaf_lo(f);
+		uint8_t *p = mem_alloc(rp->mem, lo.bytes + 1u); /* never NULL: NULL stands for rows */
+
+		memcpy(p, lo.p, lo.bytes);
+		c.lo_key = (struct slice){p, lo.bytes, 0};
+		i = held_place(h, 0, p, lo.bytes);
+	}
+	VEC_PUSH(rp->mem, &h->all, c);
+	memmove(&h->all.at[i + 1], &h->all.at[i], (h->all.count - 1 - i) * sizeof c);
+	h->all.at[i] = c;
+}
+
+static void held_free(struct replica *rp, struct held_copies *h)
+{
+	for (size_t i = 0; i < h->all.count; i++)
+		if (h->all.at[i].lo_key.p)
+			mem_free(rp->mem, (void *)h->all.at[i].lo_key.p, h->all.at[i].lo_key.bytes + 1u);
+	VEC_FINI(rp->mem, &h->all);
+	MEM_FREE(rp->mem, h);
+}
+
+void held_remove(struct replica *rp, struct frame *f)
+{
+	struct held_copies *h;
+	struct held_copy c;
+	uint32_t i;
+
+	if (f->kind != ATOM_DATA && f->kind != ATOM_INDEX)
+		return;
+	h = map_find2(&rp->held, frame_owner(f), f->kind);
+	ASSERT(h);
+	if (f->kind == ATOM_DATA)
+		i = held_place(h, columns_lo(f), NULL, 0);
+	else
+		i = held_place(h, 0, leaf_lo(f).bytes ? leaf_lo(f).p : (const uint8_t *)"", leaf_lo(f).bytes);
+	do
+		ASSERT(i);
+	while (h->all.at[--i].frame != f);
+	c = h->all.at[i];
+	if (c.lo_key.p)
+		mem_free(rp->mem, (void *)c.lo_key.p, c.lo_key.bytes + 1u);
+	memmove(&h->all.at[i], &h->all.at[i + 1], (--h->all.count - i) * sizeof c);
+	if (h->all.count == 0) {
+		map_remove2(&rp->held, frame_owner(f), f->kind);
+		held_free(rp, h);
+	}
+}
+
+void held_fini(struct replica *rp)
+{
+	struct map_slot *s;
+	size_t at = 0;
+
+	while ((s = map_next(&rp->held, &at)))
+		held_free(rp, s->value);
+	map_fini(&rp->held);
+}
+
+/* -- for readers ------------------------------------------------------------------------------------------- */
 
 enum status replica_route_row(struct replica *rp, rel_id storage, row_id row, struct route *out, atom_id *need_out)
 {

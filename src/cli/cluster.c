@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/env.h"
 #include "cli/cluster.h"
@@ -17,6 +18,8 @@
 
 #define START_LIMIT_S 60
 #define STOP_LIMIT_MS 15000
+#define STOP_POLL_MS 20
+#define STOP_ALONE_MS 500
 #define KILL_LIMIT_MS 5000
 #define ASK_MS 2000
 #define POLL_MS 50
@@ -30,7 +33,8 @@ static const char usage_text[] =
 	"Runs a cluster on 127.0.0.1, for development, tests and benchmarks. Engine k (archives a1, a2, ..., then\n"
 	"caches c1, c2, ...) has SQL on P + k and the fabric on P + 100 + k. The directory gets NAME.pid, NAME.log\n"
 	"and NAME/ with an archive's data.\n\n"
-	"  start         start all; returns when every engine is a member and answers SQL\n"
+	"  start         start all, anew as it was started last unless flags say otherwise; returns when every\n"
+	"                engine is a member and answers SQL\n"
 	"  start NAME    start one again\n"
 	"  stop          stop all cleanly\n"
 	"  status        one line for each engine\n"
@@ -231,38 +235,62 @@ static bool member_named(const struct cluster *cl, const char *name, struct memb
 	return false;
 }
 
-/* All of a kind get the signal, then each is waited for. Returns how many did not go by themselves. */
-static uint32_t end_all(const struct cluster *cl, bool archives)
+static uint32_t alive(const struct cluster *cl, bool archives)
 {
-	uint32_t forced = 0;
+	uint32_t n = 0;
 
+	for (uint32_t k = 0; k < cluster_size(cl); k++) {
+		struct member m;
+
+		cluster_member(cl, k, &m);
+		n += m.archive == archives && !member_end(cl, &m, 0, 0);
+	}
+	return n;
+}
+
+static void signal_all(const struct cluster *cl, bool archives, int signal_number, uint32_t wait_ms)
+{
 	for (uint32_t k = 0; k < cluster_size(cl); k++) {
 		struct member m;
 
 		cluster_member(cl, k, &m);
 		if (m.archive == archives)
-			(void)member_end(cl, &m, SIGTERM, 0);
+			(void)member_end(cl, &m, signal_number, wait_ms);
 	}
-	for (uint32_t k = 0; k < cluster_size(cl); k++) {
-		struct member m;
+}
 
-		cluster_member(cl, k, &m);
-		if (m.archive != archives || member_end(cl, &m, 0, STOP_LIMIT_MS))
-			continue;
-		fprintf(stderr, "valence: %s did not stop within %d s and is killed\n", m.name, STOP_LIMIT_MS / 1000);
-		(void)member_end(cl, &m, SIGKILL, KILL_LIMIT_MS);
-		forced++;
+/*
+ * All of a kind get the signal, then are waited for. Archives that are left without a majority have nobody to leave to:
+ * a second signal tells them not to wait for it. False: some had to be killed.
+ */
+static bool end_all(const struct cluster *cl, bool archives)
+{
+	uint32_t left, alone_ms = 0;
+
+	signal_all(cl, archives, SIGTERM, 0);
+	for (uint32_t waited = 0; (left = alive(cl, archives)) > 0; waited += STOP_POLL_MS) {
+		if (waited >= STOP_LIMIT_MS) {
+			fprintf(stderr, "valence: %u %s did not stop within %d s and %s killed\n", left,
+				archives ? "archives" : "caches", STOP_LIMIT_MS / 1000, left == 1 ? "is" : "are");
+			signal_all(cl, archives, SIGKILL, KILL_LIMIT_MS);
+			return false;
+		}
+		if (archives && left * 2 <= cl->archives) {
+			alone_ms += STOP_POLL_MS;
+			if (alone_ms == STOP_ALONE_MS)
+				signal_all(cl, archives, SIGTERM, 0);
+		}
+		cluster_sleep_ms(STOP_POLL_MS);
 	}
-	return forced;
+	return true;
 }
 
 static int stop(const struct cluster *cl)
 {
 	/* caches first: they need the archives to leave cleanly */
-	uint32_t forced = end_all(cl, false);
+	bool caches = end_all(cl, false), archives = end_all(cl, true);
 
-	forced += end_all(cl, true);
-	return forced ? CLI_FAILED : CLI_DONE;
+	return caches && archives ? CLI_DONE : CLI_FAILED;
 }
 
 static int start_failed(const struct cluster *cl, const struct start *starts, uint32_t count, const struct error *err)
@@ -270,6 +298,17 @@ static int start_failed(const struct cluster *cl, const struct start *starts, ui
 	for (uint32_t i = 0; i < count; i++)
 		(void)member_end(cl, &starts[i].m, SIGKILL, KILL_LIMIT_MS);
 	return cli_fail_error("cannot start the cluster", err);
+}
+
+/* The directory's cluster as it was started last: is any of it still there? */
+static bool runs_already(const struct cluster *cl, struct cluster *before, struct member *who_out)
+{
+	for (uint32_t k = 0; k < cluster_size(before); k++) {
+		cluster_member(before, k, who_out);
+		if (member_pid(cl, who_out) != 0)
+			return true;
+	}
+	return false;
 }
 
 static int start_all(const struct cluster *cl)
@@ -281,11 +320,8 @@ static int start_all(const struct cluster *cl)
 
 	for (uint32_t k = 0; k < cluster_size(cl); k++) {
 		cluster_member(cl, k, &starts[k].m);
-		if (member_pid(cl, &starts[k].m) != 0) {
-			cli_fail("cannot start the cluster", arena_printf(cl->arena, "%s runs already", starts[k].m.name));
-			cli_hint("valence cluster stop --dir %s", cl->dir);
-			return CLI_FAILED;
-		}
+		if (member_ports_free(&starts[k].m, &err) != ST_OK)
+			return cli_fail_error("cannot start the cluster", &err);
 		fresh = fresh && !(starts[k].m.archive && member_has_data(cl, &starts[k].m));
 	}
 	if (conf_write(cl, &err) != ST_OK)
@@ -307,7 +343,8 @@ static int start_one(const struct cluster *cl, const struct member *m)
 
 	if (member_pid(cl, m) != 0)
 		return cli_fail("cannot start the engine", arena_printf(cl->arena, "%s runs already", m->name));
-	if (member_spawn(cl, m, false, &s.pid, &s.log_from, &err) != ST_OK)
+	if (member_ports_free(m, &err) != ST_OK ||
+	    member_spawn(cl, m, false, &s.pid, &s.log_from, &err) != ST_OK)
 		return cli_fail_error("cannot start the engine", &err);
 	if (wait_ready(cl, &s, 1, &err) != ST_OK) {
 		(void)member_end(cl, m, SIGKILL, KILL_LIMIT_MS);
@@ -509,6 +546,34 @@ static enum status make_dir(const char *dir, struct error *err)
 	}
 }
 
+static void cluster_defaults(struct cluster *cl)
+{
+	cl->archives = 1;
+	cl->caches = 2;
+	cl->base_port = 7400;
+}
+
+/* Starting again without a word about its make starts it as it was. */
+static int start_whole(struct request *rq)
+{
+	struct cluster *cl = &rq->cl, before = *cl;
+	struct error err = {.code = ST_OK};
+	struct member m;
+
+	if (access(conf_path(cl), F_OK) != 0)
+		return start_all(cl);
+	cluster_defaults(&before);
+	before.fabric = before.workers = NULL;
+	if (conf_read(&before, &err) != ST_OK)
+		return cli_fail_error("cannot start the cluster", &err);
+	if (runs_already(cl, &before, &m)) {
+		cli_fail("cannot start the cluster", arena_printf(cl->arena, "%s runs already", m.name));
+		cli_hint("valence cluster stop --dir %s", cl->dir);
+		return CLI_FAILED;
+	}
+	return start_all(rq->sized ? cl : &before);
+}
+
 static int run(struct request *rq)
 {
 	struct cluster *cl = &rq->cl;
@@ -526,7 +591,7 @@ static int run(struct request *rq)
 	if (!founding && conf_read(cl, &err) != ST_OK)
 		return cli_fail_error(what, &err);
 	if (founding)
-		return start_all(cl);
+		return start_whole(rq);
 	if (strcmp(rq->verb, "stop") == 0)
 		return stop(cl);
 	if (strcmp(rq->verb, "status") == 0)
@@ -548,9 +613,7 @@ int cli_cluster(int argc, char **argv)
 	arena_init(&arena, &mem);
 	rq.cl.mem = &mem;
 	rq.cl.arena = &arena;
-	rq.cl.archives = 1;
-	rq.cl.caches = 2;
-	rq.cl.base_port = 7400;
+	cluster_defaults(&rq.cl);
 	rq.cl.timeout_s = START_LIMIT_S;
 	rc = read_flags(&rq, argc, argv);
 	if (rc < 0)

@@ -39,6 +39,8 @@ static inline uint32_t cluster_size(const struct cluster *cl) { return (uint32_t
 /* cluster_proc.c */
 pid_t member_pid(const struct cluster *cl, const struct member *m); /* 0: does not run */
 bool member_paused(pid_t pid);
+/* Else whoever has the port would be taken for the engine. */
+enum status member_ports_free(const struct member *m, struct error *err);
 /* Starts the process; @fresh: nobody of this cluster ran before, so a1 founds. log_from_out: where its own log begins. */
 enum status member_spawn(const struct cluster *cl, const struct member *m, bool fresh, pid_t *pid_out,
 			 off_t *log_from_out, struct error *err);

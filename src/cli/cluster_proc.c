@@ -4,12 +4,15 @@
  * A pid file is written by who starts the process. Pids are used again by the system, so nothing is signalled before
  * /proc says that this pid still runs the engine of this name on these ports.
  */
+#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -198,6 +201,28 @@ static enum status pid_write(const struct cluster *cl, const struct member *m, p
 	if (!f || fprintf(f, "%d\n", (int)pid) < 0 || fclose(f) != 0)
 		return error_set(err, ST_IO, "%s: %s", name, strerror(errno));
 	return ST_OK;
+}
+
+static enum status port_check(const struct member *m, uint16_t port, struct error *err)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, failed = 0;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+	    bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0)
+		failed = errno;
+	if (fd >= 0)
+		close(fd);
+	if (failed == EADDRINUSE)
+		return error_set(err, ST_OBJECT_IN_USE, "%s: port %u is in use", m->name, port);
+	return failed ? error_set(err, ST_SYSTEM, "%s: port %u: %s", m->name, port, strerror(failed)) : ST_OK;
+}
+
+enum status member_ports_free(const struct member *m, struct error *err)
+{
+	enum status st = port_check(m, m->sql_port, err);
+
+	return st == ST_OK ? port_check(m, m->fabric_port, err) : st;
 }
 
 enum status member_spawn(const struct cluster *cl, const struct member *m, bool fresh, pid_t *pid_out,

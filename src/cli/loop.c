@@ -152,7 +152,7 @@ static void stop(struct loop *l, uint32_t signal_number)
 	uint64_t now = clock_now_us(&l->clock);
 
 	if (l->stopping) {
-		l->interrupted = true;
+		l->told_twice = true;
 		return;
 	}
 	log_event(l->cfg.log, LOG_CLI, LOG_INFO, "stopping", "signal=%s sessions=%u",
@@ -328,6 +328,8 @@ static enum status run(struct loop *l, struct error *err)
 			return ST_OK;
 		if (!l->stopping)
 			continue;
+		if (l->told_twice)
+			return error_set(err, ST_ADMIN_SHUTDOWN, "told twice to stop before the cluster confirmed that it left");
 		if (l->interrupted)
 			return error_set(err, ST_WAIT, "the cluster did not confirm within %u s that this engine left",
 					 (unsigned)(STOP_LIMIT_US / 1000000));

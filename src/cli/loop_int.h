@@ -29,7 +29,7 @@ struct loop {
 	uint32_t seen_failure;       /* crc of the last reason that was logged */
 	uint64_t busy_us;            /* when something was last done, for spin_us */
 	/* SIGTERM */
-	bool stopping, left_asked, interrupted;
+	bool stopping, left_asked, interrupted, told_twice;
 	struct timer leave_by, stop_by;
 	/* clients.c */
 	struct list clients, ready;  /* ready: to be stepped in this turn */

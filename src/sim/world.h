@@ -83,7 +83,7 @@ struct world {
 	struct node nodes[NODES_MAX];
 	uint32_t node_count, archive_count;
 	enum phase phase;
-	uint64_t phase_us;           /* since when */
+	uint64_t phase_us, healed_us; /* since when; since when nothing fails any more */
 	uint64_t run_us;             /* how long the phase with faults lasts */
 	uint64_t checkpoint_bytes;
 	struct model *model;

@@ -207,7 +207,11 @@ const char *bind_deparse(struct bind *b, const struct expr *ex, const struct que
 
 /* walk.c: over expressions and the queries in them. depth counts the query levels between ex and where the walk began;
  * fn answers true: stop, all over. enter (may be NULL) false: not into the children of ex. */
-struct query_walk { bool (*fn)(const struct expr *ex, uint32_t depth, void *ctx); bool (*enter)(const struct expr *ex, uint32_t depth, void *ctx); void *ctx; };
+struct query_walk {
+	bool (*fn)(const struct expr *ex, uint32_t depth, void *ctx);
+	bool (*enter)(const struct expr *ex, uint32_t depth, void *ctx);
+	void *ctx;
+};
 bool walk_expr(const struct query_walk *w, const struct expr *ex, uint32_t depth);
 bool walk_query(const struct query_walk *w, const struct query *q, uint32_t depth);
 bool expr_has_columns(const struct expr *ex);  /* of its own level */

@@ -69,9 +69,10 @@ static const char *rule_time(const char *p, int32_t *seconds) /* [+-]hh[:mm[:ss]
 		p = rule_number(p + 1, &m);
 	if (p && *p == ':')
 		p = rule_number(p + 1, &s);
-	if (p)
-		*seconds = sign * (h * 3600 + m * 60 + s);
-	return p && h <= 167 && m < 60 && s < 60 ? p : NULL;
+	if (!p || h > 167 || m > 59 || s > 59)
+		return NULL;
+	*seconds = sign * (h * 3600 + m * 60 + s);
+	return p;
 }
 
 static const char *rule_name(const char *p, char out[16])

@@ -148,6 +148,36 @@ enum status bound_shape(struct sql_session *s, struct bound *b, struct sql_shape
 	return ST_OK;
 }
 
+/*
+ * A regclass that is answered is a name: the client would have to look it up. Only where nothing else depends on the
+ * target's value.
+ */
+static void name_regclasses(struct bound *b, struct query *q)
+{
+	if (q->kind != Q_SELECT || q->set_op || q->distinct)
+		return;
+	for (uint32_t i = 0; i < q->target_count; i++) {
+		struct target *t = &q->targets[i];
+		const struct fn_def *fn = NULL;
+		bool sorted = false;
+		struct expr *cast;
+
+		for (uint32_t k = 0; k < q->sort_count; k++)
+			sorted = sorted || q->sorts[k].target == i;
+		if (t->junk || sorted || t->expr->type.oid != T_REGCLASS ||
+		    cast_find(T_REGCLASS, T_TEXT, CAST_EXPLICIT, &fn) != ST_OK || !fn)
+			continue;
+		cast = ARENA_NEW(&b->arena, struct expr);
+		cast->kind = fn->kernel ? EX_FUNC : EX_SESSION;
+		cast->fn = fn;
+		cast->type = (struct sql_type){T_TEXT, -1};
+		cast->arg_count = 1;
+		cast->args = ARENA_NEW_N(&b->arena, struct expr *, 1);
+		cast->args[0] = t->expr;
+		t->expr = cast;
+	}
+}
+
 /* -- prepared statements -------------------------------------------------------------------------------------------- */
 
 static enum status bind_into(struct sql_session *s, struct bound *b, struct sql_prepared *p, const uint32_t *types,
@@ -174,6 +204,8 @@ static enum status bind_into(struct sql_session *s, struct bound *b, struct sql_
 	st = sql_bind_stmt(&cx, p->raw, &b->stmt);
 	if (st)
 		return st;
+	if (b->stmt->kind == STMT_QUERY)
+		name_regclasses(b, b->stmt->query);
 	b->version = b->stmt->schema_version ? b->stmt->schema_version : b->version;
 	return ST_OK;
 }

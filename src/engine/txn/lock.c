@@ -6,8 +6,12 @@
 #include "base/map.h"
 
 /*
- * A lock exists while somebody holds or waits for it. Its queue is in order of arrival; an item whose owner
- * already holds the lock in a weaker mode goes to the front. Granting looks at the front only, so nobody is passed by.
+ * A lock exists while somebody holds or waits for it. Its queue is in order of arrival, but that an item whose owner
+ * holds the lock already, in a weaker mode, stands before the first that waits for that owner anyway. Granting looks
+ * at the front only, so nobody is passed by.
+ *
+ * Users hear of grants when the tables are consistent again: what is granted is collected in lock_table.ready, and
+ * done() is called at the end of the outermost call. It may call anything here.
  */
 struct lock {
 	uint32_t key_len;
@@ -37,7 +41,7 @@ struct item {
 struct lock_request {
 	struct lock_table *lt;
 	struct owner *owner;
-	struct list of_owner, waiting; /* waiting: in lock_table.waiting while any item waits */
+	struct list of_owner, waiting; /* waiting: in lock_table.waiting while any item waits, then in ready */
 	struct item *items;
 	uint32_t pending;
 	uint64_t start_us, since_us;
@@ -49,6 +53,7 @@ struct lock_table {
 	struct bmap locks;
 	struct map owners;
 	struct list waiting;  /* struct lock_request.waiting, by arrival */
+	struct list ready;    /* granted, done() not called yet */
 };
 
 uint32_t lock_key_row(uint8_t out[17], rel_id storage, row_id row)
@@ -75,6 +80,7 @@ struct lock_table *lock_table_new(struct mem *mem)
 	bmap_init(&lt->locks, mem);
 	map_init(&lt->owners, mem);
 	list_init(&lt->waiting);
+	list_init(&lt->ready);
 	return lt;
 }
 
@@ -161,6 +167,20 @@ static void grant(struct lock_table *lt, struct lock *l, struct owner *ow, uint8
 	list_push_back(&ow->holdings, &h->of_owner);
 }
 
+/* Before the first that waits for what the item's owner holds; at the back when there is none. */
+static void queue_place(struct lock *l, struct item *it, const struct holding *held)
+{
+	LIST_FOREACH(at, &l->queue) {
+		const struct item *q = CONTAINER_OF(at, struct item, of_lock);
+
+		if (held && q->rq->owner != it->rq->owner && conflict(held->mode, q->mode)) {
+			list_insert_before(at, &it->of_lock);
+			return;
+		}
+	}
+	list_push_back(&l->queue, &it->of_lock);
+}
+
 struct lock_request *lock_request_new(struct lock_table *lt, engine_id engine, txn_id txn, uint64_t start_us,
 				      uint64_t now_us, void (*done)(void *ctx, struct lock_request *rq), void *ctx)
 {
@@ -195,20 +215,19 @@ bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len
 	held = holding_of(l, rq->owner);
 	if (held && held->mode >= mode)
 		return true;
-	if ((held || list_empty(&l->queue)) && grantable(l, rq->owner, (uint8_t)mode)) {
-		grant(lt, l, rq->owner, (uint8_t)mode);
-		return true;
-	}
 	it = MEM_NEW(lt->mem, struct item);
 	it->lock = l;
 	it->rq = rq;
 	it->mode = (uint8_t)mode;
+	queue_place(l, it, held);
+	if (l->queue.next == &it->of_lock && grantable(l, rq->owner, (uint8_t)mode)) {
+		list_remove(&it->of_lock);
+		MEM_FREE(lt->mem, it);
+		grant(lt, l, rq->owner, (uint8_t)mode);
+		return true;
+	}
 	it->next = rq->items;
 	rq->items = it;
-	if (held)
-		list_push_front(&l->queue, &it->of_lock);
-	else
-		list_push_back(&l->queue, &it->of_lock);
 	if (rq->pending++ == 0)
 		list_push_back(&lt->waiting, &rq->waiting);
 	return false;
@@ -217,6 +236,25 @@ bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len
 bool lock_request_granted(const struct lock_request *rq)
 {
 	return rq->pending == 0;
+}
+
+/* An owner got the lock in some mode while others of its items wait here too: now those may be upgrades. */
+static void replace_items(struct lock *l, const struct owner *ow)
+{
+	const struct holding *held = holding_of(l, ow);
+	struct list *first = NULL; /* of those that wait for this owner; what is before it keeps its place */
+
+	LIST_FOREACH_SAFE(at, tmp, &l->queue) {
+		const struct item *q = CONTAINER_OF(at, struct item, of_lock);
+
+		if (q->rq->owner != ow) {
+			if (!first && conflict(held->mode, q->mode))
+				first = at;
+		} else if (first) {
+			list_remove(at);
+			list_insert_before(first, at);
+		}
+	}
 }
 
 /* Grants from the front of the queue for as long as it goes. */
@@ -233,10 +271,22 @@ static void advance(struct lock_table *lt, struct lock *l)
 		grant(lt, l, rq->owner, it->mode);
 		if (--rq->pending == 0) {
 			list_remove(&rq->waiting);
-			rq->done(rq->ctx, rq);
+			list_push_back(&lt->ready, &rq->waiting);
 		}
+		if (rq->pending || rq->owner->requests.next != rq->owner->requests.prev)
+			replace_items(l, rq->owner);
 	}
 	lock_drop_if_idle(lt, l);
+}
+
+static void tell_ready(struct lock_table *lt)
+{
+	while (!list_empty(&lt->ready)) {
+		struct lock_request *rq = CONTAINER_OF(lt->ready.next, struct lock_request, waiting);
+
+		list_remove(&rq->waiting);
+		rq->done(rq->ctx, rq);
+	}
 }
 
 void lock_request_free(struct lock_request *rq)
@@ -262,13 +312,23 @@ void lock_request_free(struct lock_request *rq)
 	list_remove(&rq->of_owner);
 	owner_drop_if_idle(lt, rq->owner);
 	MEM_FREE(lt->mem, rq);
+	tell_ready(lt);
 }
 
 static void release(struct lock_table *lt, struct owner *ow)
 {
-	/* ow stays while its own requests are there, or until the last holding is gone */
+	struct list ending;
+
+	/* apart: what advance() gives to a request of its own that still waits is not released with the rest */
+	list_init(&ending);
 	while (!list_empty(&ow->holdings)) {
-		struct holding *h = CONTAINER_OF(ow->holdings.next, struct holding, of_owner);
+		struct list *it = ow->holdings.next;
+
+		list_remove(it);
+		list_push_back(&ending, it);
+	}
+	while (!list_empty(&ending)) {
+		struct holding *h = CONTAINER_OF(ending.next, struct holding, of_owner);
 		struct lock *l = h->lock;
 
 		list_remove(&h->of_lock);
@@ -285,27 +345,21 @@ void lock_release_owner(struct lock_table *lt, engine_id engine, txn_id txn)
 
 	if (ow)
 		release(lt, ow);
+	tell_ready(lt);
 }
 
 void lock_release_engine(struct lock_table *lt, engine_id engine)
 {
-	bool found = true;
+	struct map_slot *s;
+	size_t at = 0;
 
-	while (found) { /* advance() may change the map: look anew after each */
-		struct map_slot *s;
-		size_t at = 0;
+	while ((s = map_next(&lt->owners, &at))) {
+		struct owner *ow = s->value;
 
-		found = false;
-		while ((s = map_next(&lt->owners, &at))) {
-			struct owner *ow = s->value;
-
-			if (ow->engine == engine && !list_empty(&ow->holdings)) {
-				release(lt, ow);
-				found = true;
-				break;
-			}
-		}
+		if (ow->engine == engine)
+			release(lt, ow); /* removes no other owner than this one */
 	}
+	tell_ready(lt);
 }
 
 void lock_table_free(struct lock_table *lt)
@@ -314,7 +368,7 @@ void lock_table_free(struct lock_table *lt)
 	size_t at = 0;
 
 	/* users free their requests first; holdings without waiters may remain */
-	ASSERT(list_empty(&lt->waiting));
+	ASSERT(list_empty(&lt->waiting) && list_empty(&lt->ready));
 	while ((s = map_next(&lt->owners, &at))) {
 		struct owner *ow = s->value;
 
@@ -400,13 +454,13 @@ struct lock_owner_id lock_request_owner(const struct lock_request *rq)
 
 struct lock_request *lock_waiting_next(struct lock_table *lt, struct lock_request *after, uint64_t since_us)
 {
-	struct list *it = after ? after->waiting.next : lt->waiting.next;
-	struct lock_request *rq;
+	for (struct list *it = after ? after->waiting.next : lt->waiting.next; it != &lt->waiting; it = it->next) {
+		struct lock_request *rq = CONTAINER_OF(it, struct lock_request, waiting);
 
-	if (it == &lt->waiting)
-		return NULL;
-	rq = CONTAINER_OF(it, struct lock_request, waiting);
-	return rq->since_us <= since_us ? rq : NULL;
+		if (rq->since_us <= since_us)
+			return rq;
+	}
+	return NULL;
 }
 
 struct lock_request *lock_waiting_of(struct lock_table *lt, engine_id engine, txn_id txn, struct lock_request *after)

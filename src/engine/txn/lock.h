@@ -2,8 +2,9 @@
  * lock.h - grants as an originator keeps them: row and key locks in its memory (engine/txn; P8).
  *
  * Keys name rows (relation's storage, row) and index keys (storage, bytes), so splits keep them. An owner is (engine, txn).
- * Waiters queue fairly; one owner's further request on what it holds in a weaker mode goes to the front. Locks end when
- * their owner does. This module sends nothing: a request tells its user when all its items are granted.
+ * Waiters queue fairly; one owner's further request on what it holds in a weaker mode goes before those who wait for
+ * that owner anyway. Locks end when their owner does. This module sends nothing: a request tells its user when all its
+ * items are granted.
  */
 #ifndef VALENCE_ENGINE_TXN_LOCK_H
 #define VALENCE_ENGINE_TXN_LOCK_H
@@ -24,14 +25,17 @@ uint32_t lock_key_key(uint8_t *out, rel_id storage, const void *key, uint32_t ke
 
 struct lock_table *lock_table_new(struct mem *mem);
 void lock_table_free(struct lock_table *lt);
-/* done is called from lock_release_owner() and the like, never from lock_request_add(). */
+/*
+ * done: all items that waited are granted. Called at the end of lock_release_*() and lock_request_free(), never from
+ * lock_request_add(), at most once each time the request had to wait; it may free the request and call anything here.
+ */
 struct lock_request *lock_request_new(struct lock_table *lt, engine_id engine, txn_id txn, uint64_t start_us, uint64_t now_us,
 				      void (*done)(void *ctx, struct lock_request *rq), void *ctx);
 /* true: granted at once (or held already) */
 bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len, enum row_lock mode);
 bool lock_request_granted(const struct lock_request *rq); /* all items */
 void lock_request_free(struct lock_request *rq); /* waiting items leave their queues; granted ones stay the owner's */
-/* All locks of the owner end; waiting requests of it stay (their user frees them). */
+/* All locks of the owner end; waiting requests of it stay, and may be granted later (their user frees them first). */
 void lock_release_owner(struct lock_table *lt, engine_id engine, txn_id txn);
 void lock_release_engine(struct lock_table *lt, engine_id engine);
 /* Does anybody hold or wait for a lock on this storage within rows [lo, hi), or on any key of it? */

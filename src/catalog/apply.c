@@ -663,13 +663,27 @@ static bool split_parent(struct replica *rp, const struct record *r, const struc
 	return true;
 }
 
+/*
+ * Restart: a data leaf that contains the split lists its other half, or else has judged it void. (Or the storage was
+ * destroyed since: then it does not matter.)
+ */
+static bool split_listed(struct replica *rp, seq_index index, atom_id id)
+{
+	uint8_t key[8];
+	struct frame *f = atom_find(rp->store, rp->catalogs[ATOM_DATA_CAT].at[0]->atom);
+	struct slice v;
+
+	be64(key, id);
+	return !f || frame_as_of(f) < index || leaf_get(rp->store, f, LEAF_NEWEST, key, 8, &v) == ST_OK;
+}
+
 static bool split_holds(struct replica *rp, const struct record *r, const struct split_payload *s, atom_id id)
 {
 	struct hold h;
 	enum status st = hold_read(rp, r->index, s->atom, &h);
 
 	if (st == ST_WAIT)
-		return true;
+		return !replica_mixed(rp) || split_listed(rp, r->index, id);
 	if (st || h.epoch != s->epoch || h.kind != s->kind)
 		return false;
 	h.epoch = r->index;

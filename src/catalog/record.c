@@ -488,7 +488,7 @@ enum status split_decode(const struct record *rec, struct split_payload *out)
 		out->at_key = get_slice(&r, 0);
 	else if (out->kind == ATOM_INDEX)
 		out->at_key = get_slice(&r, INDEX_FENCE_MAX);
-	else if (out->kind >= ATOM_SCHEMA_CAT && out->kind <= ATOM_INDEX_CAT)
+	else if (out->kind >= ATOM_SCHEMA_CAT && out->kind <= ATOM_INDEX_CAT && out->kind != ATOM_DATA_CAT)
 		out->at_key = get_slice(&r, CATALOG_FENCE_MAX);
 	else
 		r.bad = true;

@@ -140,7 +140,10 @@ void create_encode(struct buf *out, const struct create_payload *c);
 MUST_CHECK enum status create_decode(const struct record *r, struct create_payload *out,
 				     struct slice fences[CREATE_ATOMS_MAX]);
 
-/* kind, owner and the place lead to the parent's entry, so each leaf judges alone (P5). at_row for ATOM_DATA, else at_key. */
+/*
+ * kind, owner and the place lead to the parent's entry, so each leaf judges alone (P5). at_row for ATOM_DATA, else at_key.
+ * Not for ATOM_DATA_CAT (replica.h). What is not so is refused, as are fences that no catalog could keep.
+ */
 struct split_payload { atom_id atom; seq_index epoch; uint8_t kind; uint64_t owner; row_id at_row; struct slice at_key; };
 void split_encode(struct buf *out, const struct split_payload *s);
 MUST_CHECK enum status split_decode(const struct record *r, struct split_payload *out);

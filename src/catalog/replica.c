@@ -11,7 +11,7 @@ const char *void_cause_name(enum void_cause cause)
 	return names[cause];
 }
 
-static seq_index copy_as_of(const struct frame *f)
+seq_index frame_as_of(const struct frame *f)
 {
 	return f->user ? ((const struct copy *)f->user)->as_of : 0;
 }
@@ -124,8 +124,8 @@ enum status replica_restart(struct replica *rp, seq_index checkpoint)
 	LIST_FOREACH(it, atom_all(rp->store)) {
 		struct frame *f = CONTAINER_OF(it, struct frame, all);
 
-		if (copy_as_of(f) > rp->mixed_until)
-			rp->mixed_until = copy_as_of(f);
+		if (frame_as_of(f) > rp->mixed_until)
+			rp->mixed_until = frame_as_of(f);
 		(void)replica_usable(rp, f);
 	}
 	rp->frames_version++;
@@ -230,7 +230,7 @@ struct copy *frame_copy(struct frame *f)
 
 bool replica_usable(struct replica *rp, struct frame *f)
 {
-	if (f->state == FRAME_FUTURE && copy_as_of(f) <= rp->applied)
+	if (f->state == FRAME_FUTURE && frame_as_of(f) <= rp->applied)
 		f->state = FRAME_HELD;
 	return f->state == FRAME_HELD;
 }
@@ -238,7 +238,7 @@ bool replica_usable(struct replica *rp, struct frame *f)
 /* The rule of S10: a copy that contains a record already is not changed by it again. */
 struct frame *replica_writable(struct replica *rp, struct frame *f, seq_index index)
 {
-	if (!f || (rp->only && f != rp->only) || index <= copy_as_of(f))
+	if (!f || (rp->only && f != rp->only) || index <= frame_as_of(f))
 		return NULL;
 	return f;
 }
@@ -253,7 +253,7 @@ void replica_changed(struct replica *rp, struct frame *f, seq_index index)
 		rp->schema_version++;
 	}
 	if (!rp->only || f == rp->only)
-		rp->events->frame_changed(rp->ctx, f, frame_bytes(f) > ATOM_SPLIT_BYTES);
+		rp->events->frame_changed(rp->ctx, f, frame_bytes(f) > ATOM_SPLIT_BYTES && f->kind != ATOM_DATA_CAT);
 }
 
 struct frame *catalog_frame(struct replica *rp, enum atom_kind kind, const void *key, uint32_t key_len,
@@ -326,6 +326,27 @@ void replica_drop_copy(struct replica *rp, struct frame *f)
 	held_remove(rp, f);
 	atom_drop(rp->store, f);
 	rp->frames_version++;
+}
+
+enum status replica_split_key(struct replica *rp, struct frame *f, void *key_out, uint32_t *key_len_out)
+{
+	struct leaf_entry e;
+	uint32_t count;
+
+	if (f->kind == ATOM_ROOT || f->kind == ATOM_SEQUENCE || f->kind == ATOM_DATA_CAT)
+		return ST_END;
+	if (leaf_split_point(f, key_out, key_len_out) != ST_OK)
+		return ST_END;
+	if (f->kind == ATOM_RECORD_CAT || f->kind == ATOM_INDEX_CAT) { /* the shortest key between two entries is none of them */
+		struct arena_mark mark = arena_mark(&rp->turn);
+
+		ASSERT(leaf_scan(rp->store, f, LEAF_NEWEST, key_out, *key_len_out, false, false, 1, &rp->turn, &e,
+				 &count) == ST_OK && count);
+		memcpy(key_out, e.key.p, e.key.bytes);
+		*key_len_out = e.key.bytes;
+		arena_rewind(&rp->turn, mark);
+	}
+	return *key_len_out <= (f->kind == ATOM_INDEX ? INDEX_FENCE_MAX : CATALOG_FENCE_MAX) ? ST_OK : ST_END;
 }
 
 bool sequence_state_get(struct replica *rp, struct frame *f, struct sequence_state *out)

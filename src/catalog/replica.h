@@ -16,6 +16,11 @@
  *   index     storage (be64) lower fence -> u64 atom, u64 epoch
  * Catalog atoms themselves have their struct hold in the root. Genesis makes the root and one leaf of each.
  *
+ * The data catalog stays one leaf: a split takes the hold of one atom over to another, with a far higher id, and a leaf
+ * that has only the other could not judge it. (An entry takes about 40 bytes.) Leaves of the record and the index catalog
+ * are split at the key of an entry only (replica_split_key()): else a later split of the atom before that entry could
+ * need both leaves.
+ *
  * Invariants: an engine that has a copy of an atom has the record, index or sequence catalog leaf and the data
  * catalog leaf that lead to it (P15). A frame's copy contains exactly the records <= max(applied, its as_of).
  * Why row-id ranges are given at apply and not by a grant: doc/adr/0001.
@@ -186,6 +191,9 @@ MUST_CHECK enum status replica_route_catalog(struct replica *rp, enum atom_kind 
 					     uint32_t key_len, struct route *out);
 uint32_t replica_storage_atoms(struct replica *rp, rel_id storage, bool index, atom_id *need_out); /* how many */
 uint64_t replica_schema_version(const struct replica *rp); /* changes with every definition; local */
+
+/* Where to split a catalog's or index's leaf, as leaf_split_point(); a key that apply takes. ST_END: it cannot be split. */
+MUST_CHECK enum status replica_split_key(struct replica *rp, struct frame *f, void *key_out, uint32_t *key_len_out);
 
 bool sequence_state_get(struct replica *rp, struct frame *f, struct sequence_state *out);
 

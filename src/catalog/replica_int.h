@@ -81,6 +81,12 @@ struct replica {
 	struct op_reader replay_ops;
 };
 
+/* While images of different indexes meet, a half that is there already and its parent that is not split yet overlap. */
+static inline bool replica_mixed(const struct replica *rp)
+{
+	return rp->applied < rp->mixed_until;
+}
+
 static inline void be64(uint8_t *p, uint64_t v)
 {
 	v = __builtin_bswap64(v);
@@ -135,5 +141,6 @@ struct frame *catalog_frame(struct replica *rp, enum atom_kind kind, const void 
 			    seq_index index); /* the leaf to change; NULL: not ours to change */
 void replica_changed(struct replica *rp, struct frame *f, seq_index index);
 struct copy *frame_copy(struct frame *f);
+seq_index frame_as_of(const struct frame *f); /* of an installed copy; 0: made here */
 
 #endif

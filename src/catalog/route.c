@@ -226,12 +226,6 @@ static uint32_t held_place(const struct held_copies *h, row_id lo, const void *k
 	return a;
 }
 
-/* While images of different indexes meet, a half that is there already and its parent that is not split yet overlap. */
-static bool mixed(const struct replica *rp)
-{
-	return rp->applied < rp->mixed_until;
-}
-
 struct frame *held_row(struct replica *rp, rel_id storage, row_id row, uint32_t *at)
 {
 	struct held_copies *h = map_find2(&rp->held, storage, ATOM_DATA);
@@ -240,7 +234,7 @@ struct frame *held_row(struct replica *rp, rel_id storage, row_id row, uint32_t 
 	while (h && i) {
 		struct frame *f = h->all.at[--i].frame;
 
-		*at = mixed(rp) ? i : 0;
+		*at = replica_mixed(rp) ? i : 0;
 		if (row >= columns_lo(f) && row < columns_hi(f))
 			return f;
 		i = *at;
@@ -256,7 +250,7 @@ struct frame *held_key(struct replica *rp, rel_id storage, const void *key, uint
 	while (h && i) {
 		struct frame *f = h->all.at[--i].frame;
 
-		*at = mixed(rp) ? i : 0;
+		*at = replica_mixed(rp) ? i : 0;
 		if (leaf_covers(f, key, key_len))
 			return f;
 		i = *at;

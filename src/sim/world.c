@@ -128,6 +128,10 @@ void world_free(struct world *w)
 
 	sim_stats.simulated_us += w->now_us - SECONDS(1);
 	sim_stats.worlds++;
+	w->phase = PHASE_DONE;
+	for (uint32_t i = 0; i < w->node_count; i++)
+		if (w->nodes[i].up)
+			node_crash(&w->nodes[i], false);
 	clients_free(w->clients);
 	for (uint32_t i = 0; i < w->node_count; i++)
 		node_fini(&w->nodes[i]);

@@ -31,14 +31,15 @@ def check(ok, what, *more):
     print("%s %s" % ("ok  " if ok else "BAD ", what), *(() if ok else more), flush=True)
     if not ok:
         failures.append(what)
+    return ok
 
 
 def equal(what, got, want):
-    check(got == want, what, "got %r, want %r" % (got, want))
+    return check(got == want, what, "got %r, want %r" % (got, want))
 
 
 def has(what, text, part):
-    check(part in text, what, "%r is not in %r" % (part, text))
+    return check(part in text, what, "%r is not in %r" % (part, text))
 
 
 def finish():
@@ -107,8 +108,7 @@ def eventually(seconds, what, f):
     until = time.monotonic() + seconds
     while not f():
         if time.monotonic() > until:
-            check(False, what, "not within %d s" % seconds)
-            return False
+            return check(False, what, "not within %d s" % seconds)
         time.sleep(0.1)
     return True
 

@@ -133,9 +133,9 @@ class Load:
         return sum(1 for c in self.clients for a in list(c.acknowledged) if not engines or a[2] in engines)
 
     def goes_on(self, what, seconds=30, number=100):
-        """As many more transfers are acknowledged in time."""
+        """As many more transfers are acknowledged in time; a second of load at least."""
         start, before = time.monotonic(), self.count()
-        while self.count() < before + number and time.monotonic() < start + seconds:
+        while (time.monotonic() < start + 1 or self.count() < before + number) and time.monotonic() < start + seconds:
             time.sleep(0.02)
         took = time.monotonic() - start
         check(self.count() >= before + number, "the load goes on " + what, "%d transfers in %.1f s; clients: %s" % (

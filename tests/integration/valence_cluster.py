@@ -64,23 +64,28 @@ class Cluster(lib.Cluster):
         return rc == 0
 
     def kill(self, *names):
-        for name in names:
-            self.must("kill", name)
+        self.together("kill", names)
 
     def start(self, *names):
-        """Starts engines together, as after a loss of power: none has to wait for another to be asked."""
-        def begin(name):
-            return subprocess.Popen([lib.VALENCE, "cluster", "start", name, "--dir", self.dir], stdout=subprocess.PIPE,
-                                    stderr=subprocess.STDOUT, text=True)
-        for name, process in [(n, begin(n)) for n in names]:
+        self.together("start", names)
+
+    def together(self, what, names):
+        """The same to several engines at once, as a loss of power and its end: none waits for another to be done."""
+        processes = [subprocess.Popen([lib.VALENCE, "cluster", what, name, "--dir", self.dir], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True) for name in names]
+        for name, process in zip(names, processes):
             out, _ = process.communicate(timeout=90)
-            check(process.returncode == 0, "valence cluster start " + name, out)
+            check(process.returncode == 0, "valence cluster %s %s" % (what, name), out)
 
     def answers(self, name):
         try:
             return self.rows(name, "select 1") == [(1,)]
         except psycopg2.Error:
             return False
+
+    def pid(self, name):
+        with open(os.path.join(self.dir, name + ".pid"), encoding="ascii") as f:
+            return int(f.read().split()[0])
 
     def leader(self, at):
         names = [r[0] for r in self.rows(at, "select name from valence.engines where state = 'leader'")]

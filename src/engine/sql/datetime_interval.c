@@ -14,6 +14,7 @@ struct parse {
 	struct error *err;
 	struct interval iv;
 	bool any;
+	unsigned units;      /* seen: each may be given once */
 };
 
 static enum status bad(struct parse *x)
@@ -84,6 +85,14 @@ static bool add_days(struct parse *x, int64_t whole, double fraction)
 
 enum unit { U_NONE, U_US, U_MS, U_SEC, U_MIN, U_HOUR, U_DAY, U_WEEK, U_MONTH, U_YEAR, U_DECADE, U_CENTURY,
 	    U_MILLENNIUM };
+
+static bool claim(struct parse *x, unsigned units)
+{
+	if (x->units & units)
+		return false;
+	x->units |= units;
+	return true;
+}
 
 static bool add_unit(struct parse *x, const struct quantity *q, enum unit unit)
 {
@@ -158,7 +167,7 @@ static enum status clock_part(struct parse *x, const struct quantity *hours)
 	struct quantity m = {0, 0, false}, s = {0, 0, false};
 	int sign = hours->negative ? -1 : 1;
 
-	if (hours->fraction != 0)
+	if (hours->fraction != 0 || !claim(x, 1u << U_HOUR | 1u << U_MIN | 1u << U_SEC))
 		return bad(x);
 	x->p++;
 	if (x->p == x->end || !ascii_digit((unsigned char)*x->p) || !quantity(x, &m))
@@ -219,10 +228,12 @@ static enum status number_part(struct parse *x)
 			return m.fraction != 0 ? bad(x) : range(x);
 		if (q.negative)
 			m.whole = -m.whole;
-		if (x->p < x->end && *x->p == '-')
+		if ((x->p < x->end && *x->p == '-') || !claim(x, 1u << U_YEAR | 1u << U_MONTH))
 			return bad(x);
 		return add_unit(x, &q, U_YEAR) && add_unit(x, &m, U_MONTH) ? ST_OK : range(x);
 	}
+	if (x->p < x->end && !ascii_space((unsigned char)*x->p) && !ascii_alpha((unsigned char)*x->p))
+		return bad(x);
 	skip_space(x);
 	n = word(x, w);
 	unit = n ? unit_of(w, n) : clock_follows(x) ? U_DAY : U_SEC; /* a bare number is seconds, before a clock days */
@@ -234,6 +245,8 @@ static enum status number_part(struct parse *x)
 			return bad(x);
 		}
 	}
+	if (!claim(x, 1u << unit))
+		return bad(x);
 	return add_unit(x, &q, unit) ? ST_OK : range(x);
 }
 

@@ -68,7 +68,8 @@ static enum status not_known(const char *s, size_t n, enum dt_kind kind, struct 
 /* units that can be extracted but are nothing to truncate to */
 static bool never_truncates(enum part part)
 {
-	return part == P_DOW || part == P_ISODOW || part == P_DOY || part == P_EPOCH || part == P_ISOYEAR;
+	return part == P_DOW || part == P_ISODOW || part == P_DOY || part == P_EPOCH || part == P_ISOYEAR ||
+	       part == P_JULIAN;
 }
 
 struct answer { i128 v; int scale; };
@@ -291,14 +292,14 @@ enum status dt_trunc(const char *field, size_t n, bool with_zone, int64_t ts, in
 	struct dt_fields f;
 	int offset = 0;
 
+	if (!ts_finite(ts)) { /* whatever the field is */
+		*out = ts;
+		return ST_OK;
+	}
 	if (part == P_NONE || never_truncates(part))
 		return not_known(field, n, kind, err);
 	if (part > P_MILLENNIUM)
 		return not_supported(field, n, kind, err);
-	if (!ts_finite(ts)) {
-		*out = ts;
-		return ST_OK;
-	}
 	if (with_zone) {
 		offset = dt_zone_offset_utc(dt_zone_session(), ts, NULL);
 		ts += offset * DT_SEC;

@@ -360,6 +360,7 @@ static enum status power_int(const struct num *base, int64_t exponent, int scale
 		digits += 6;
 	num_from_i64(&acc, 1);
 	num_assign(&square, base);
+	square.dscale = 0; /* only shown; would be limited in long products */
 	for (; left; left >>= 1) {
 		if (left & 1) {
 			num_mul(&acc, &square, &t, arena);

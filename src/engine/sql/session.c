@@ -233,6 +233,7 @@ void sql_session_free(struct sql_session *s)
 	struct map_slot *seq;
 	size_t at = 0;
 
+	s->active = NULL; /* the one whose statement waits goes too */
 	portals_drop(s, false);
 	if (s->spare_portal) {
 		struct sql_portal *p = s->spare_portal;

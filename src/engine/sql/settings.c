@@ -279,7 +279,11 @@ static enum status canonical(const struct def *d, const char *v, char *out, size
 				return error_set(err, ST_UNSUPPORTED, "%s = off is not supported", d->name);
 			v = "on";
 		}
-		return in_words(d->values, v, out, room) ? ST_OK : bad(err, d, v);
+		if (!in_words(d->values, v, out, room))
+			return bad(err, d, v);
+		if (!strcmp(d->name, "valence.commit_level") && strcmp(out, "archive"))
+			return error_set(err, ST_UNSUPPORTED, "commit level \"%s\" is not supported yet: only archive is", v);
+		return ST_OK;
 	case S_ZONE:
 		if (!value_time_zone_ok(v))
 			return bad(err, d, v);

@@ -14,7 +14,7 @@ enum status value_int_parse(const char *s, size_t n, int64_t min, int64_t max, c
 			    struct error *err)
 {
 	const char *p = s, *end = s + n;
-	bool neg = false, range = false;
+	bool neg = false;
 	uint64_t v = 0, limit;
 
 	while (p < end && ascii_space((unsigned char)*p))
@@ -25,17 +25,15 @@ enum status value_int_parse(const char *s, size_t n, int64_t min, int64_t max, c
 		goto syntax;
 	limit = neg ? -(uint64_t)min : (uint64_t)max;
 	for (; p < end && ascii_digit((unsigned char)*p); p++) {
-		if (range || __builtin_mul_overflow(v, UINT64_C(10), &v) ||
-		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v) || v > limit)
-			range = true;
+		if (__builtin_mul_overflow(v, UINT64_C(10), &v) || __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v) ||
+		    v > limit)
+			return error_set(err, ST_NUMERIC_RANGE, "value \"%.*s\" is out of range for type %s", (int)n, s,
+					 type_name);
 	}
 	while (p < end && ascii_space((unsigned char)*p))
 		p++;
 	if (p != end)
 		goto syntax;
-	if (range)
-		return error_set(err, ST_NUMERIC_RANGE, "value \"%.*s\" is out of range for type %s", (int)n, s,
-				 type_name);
 	*out = neg ? (int64_t)-v : (int64_t)v;
 	return ST_OK;
 syntax:
@@ -140,24 +138,64 @@ enum status value_f64_parse(const char *s, size_t n, bool single, const char *ty
 	return ST_OK;
 }
 
+/* v * 2^e without factors of two in v, so that equal numbers look alike */
+struct binary { unsigned __int128 v; int e; };
+
+static struct binary odd(unsigned __int128 v, int e)
+{
+	for (; v && !(v & 1); v >>= 1)
+		e++;
+	return (struct binary){v, e};
+}
+
+/* The text's number "d.ddde+xx", if it is a binary fraction of at most 120 bits; else 0. */
+static struct binary exact(const char *text)
+{
+	unsigned __int128 v = 0;
+	int places = 0, exponent;
+	bool point = false;
+
+	for (; *text != 'e'; text++) {
+		if (*text == '.') {
+			point = true;
+		} else if (ascii_digit((unsigned char)*text)) {
+			v = v * 10 + (unsigned)(*text - '0');
+			places += point;
+		}
+	}
+	exponent = (int)strtol(text + 1, NULL, 10) - places;
+	if (exponent > 26 || exponent < -26)
+		return (struct binary){0, 0};
+	for (int i = 0; i < exponent; i++)
+		v *= 5;
+	for (int i = 0; i > exponent; i--) {
+		if (v % 5)
+			return (struct binary){0, 0};
+		v /= 5;
+	}
+	return odd(v, exponent);
+}
+
 /*
  * A text exactly between two floats reads back only by the rule "ties to even", and PostgreSQL does not rely on that: it prints a
- * digit more. Such midpoints have few enough digits only where the spacing of floats is about 1 or more.
+ * digit more. Such texts are short enough only where floats are about 1 or more apart.
  */
+static bool is_midpoint(const char *text, double d, bool single)
+{
+	int bits = single ? 24 : 53, e;
+	uint64_t m = (uint64_t)ldexp(frexp(fabs(d), &e), bits);
+	struct binary x = exact(text), above = odd(2 * m + 1, e - bits - 1), below = odd(2 * m - 1, e - bits - 1);
+
+	if (m == UINT64_C(1) << (bits - 1)) /* a power of two: the gap below is half as wide */
+		below = odd(4 * m - 1, e - bits - 2);
+	return x.v && ((x.v == above.v && x.e == above.e) || (x.v == below.v && x.e == below.e));
+}
+
 static bool reads_back(const char *text, double d, bool single)
 {
 	if ((single ? (double)strtof(text, NULL) : strtod(text, NULL)) != d)
 		return false;
-	if (fabs(d) < (single ? 0x1p22 : 0x1p51))
-		return true;
-	for (int dir = -1; dir <= 1; dir += 2) {
-		double toward = dir * (double)INFINITY;
-		long double next = single ? (long double)nextafterf((float)d, (float)toward) : (long double)nextafter(d, toward);
-
-		if (strtold(text, NULL) == ((long double)d + next) / 2)
-			return false;
-	}
-	return true;
+	return fabs(d) < (single ? 0x1p21 : 0x1p50) || !is_midpoint(text, d, single);
 }
 
 /*

@@ -253,6 +253,7 @@ void engine_close(struct engine *e)
 	map_fini(&e->noticed);
 	VEC_FINI(e->mem, &e->gone);
 	VEC_FINI(e->mem, &e->latest);
+	VEC_FINI(e->mem, &e->refused);
 	for (uint32_t i = 0; i < e->contact_count; i++)
 		free_string(e, e->contacts[i]);
 	mem_free(e->mem, e->contacts, (e->contact_count + 1) * sizeof *e->contacts);

@@ -117,6 +117,7 @@ struct engine {
 	/* failovers */
 	struct failover failovers[FAILOVERS_KEPT];
 	uint64_t failover_count;
+	VEC(engine_id) refused;         /* members whose port refused after a link broke: a new leader removes them at once */
 	struct map noticed;             /* engine -> when first suspected here (us + 1 as pointer) */
 	uint64_t committed_index, records_applied, batches_made;
 };

@@ -99,6 +99,9 @@ static void maybe_activate(struct engine *e)
 		leader_join(e, b.data, b.size);
 		buf_fini(&b);
 	}
+	for (size_t i = 0; i < e->refused.count; i++)
+		if (e->refused.at[i] != e->self)
+			leader_remove(e, e->refused.at[i], REMOVE_LINK);
 	e->kicked = true;
 }
 

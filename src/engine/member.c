@@ -266,7 +266,12 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause)
 {
 	struct failover *f = &e->failovers[e->failover_count++ % FAILOVERS_KEPT];
 	void *noticed = map_remove(&e->noticed, m->id);
+	size_t kept = 0;
 
+	for (size_t i = 0; i < e->refused.count; i++)
+		if (e->refused.at[i] != m->id)
+			e->refused.at[kept++] = e->refused.at[i];
+	e->refused.count = kept;
 	memset(f, 0, sizeof *f);
 	snprintf(f->cause, sizeof f->cause, "%s", remove_cause_name(cause));
 	f->engine = m->id;
@@ -484,6 +489,14 @@ static void on_suspect(void *ctx, engine_id who, const char *cause)
 	if (!map_find(&e->noticed, who))
 		map_put(&e->noticed, who, (void *)(uintptr_t)(engine_now(e) + 1));
 	log_event(e->log, LOG_RELAY, LOG_INFO, "suspect", "engine=%llu cause=%s", (unsigned long long)who, cause);
+	if (strstr(cause, "refused")) {
+		bool known = false;
+
+		for (size_t i = 0; i < e->refused.count; i++)
+			known = known || e->refused.at[i] == who;
+		if (!known)
+			VEC_PUSH(e->mem, &e->refused, who);
+	}
 	if (e->seq && m->join.voter_id && strstr(cause, "refused"))
 		seq_peer_down(e->seq, engine_now(e), m->join.voter_id);
 	if (engine_is_leader(e)) {

@@ -419,6 +419,7 @@ uint32_t clients_node_turn(struct clients *cs, struct node *n)
 		steps++;
 		out = pg_conn_output(c->conn, &bytes);
 		if (bytes) {
+			c->applied = node_applied(n);
 			packet_send(c, &c->to_client, &c->out, out, bytes);
 			pg_conn_consumed(c->conn, bytes);
 		}
@@ -541,7 +542,7 @@ bool client_sqlstate(const struct client *c, const char *sqlstate)
 
 seq_index client_applied(const struct client *c)
 {
-	return c->node ? node_applied(c->node) : 0;
+	return c->applied;
 }
 
 bool client_error_expected(struct client *c)

@@ -56,6 +56,7 @@ struct client {
 	struct reply reply;
 	bool stopping, stopped, extended, lost_pending;
 	uint32_t prepared, preparing; /* bit per statement of the load, on this connection */
+	seq_index applied;      /* the engine's, when it answered */
 	seq_index session_lo;   /* least snapshot of the next statement */
 	uint64_t done, query_us; /* transactions that ended well; since when the query runs */
 	char sql[200];          /* the beginning of the running query */
@@ -87,7 +88,7 @@ void client_sleep(struct client *c, uint64_t us);
 const char *client_cell(const struct client *c, uint32_t row, uint32_t column); /* "" for null */
 int64_t client_int(const struct client *c, uint32_t row, uint32_t column);
 bool client_sqlstate(const struct client *c, const char *sqlstate);
-seq_index client_applied(const struct client *c); /* of its node, now */
+seq_index client_applied(const struct client *c); /* of its node, when it answered */
 /* An error that the load did not expect is a violation, but for those that faults, conflicts and DDL of others explain. */
 bool client_error_expected(struct client *c);
 bool client_outcome_unknown(const struct client *c); /* of the error of a COMMIT */

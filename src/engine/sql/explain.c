@@ -190,6 +190,17 @@ static char *key_conditions(struct out *o, const struct plan *p, const struct pl
 	return text;
 }
 
+static uint32_t conjuncts(const struct expr *ex)
+{
+	uint32_t n = 0;
+
+	if (ex->kind != EX_AND)
+		return 1;
+	for (uint32_t i = 0; i < ex->arg_count; i++)
+		n += conjuncts(ex->args[i]);
+	return n;
+}
+
 static void details(struct out *o, const struct plan *p, uint32_t indent)
 {
 	struct arena *a = o->arena;
@@ -220,7 +231,8 @@ static void details(struct out *o, const struct plan *p, uint32_t indent)
 			text = arena_printf(a, "%s%s%s", text, i ? ", " : "", expr_text(o, p->agg.groups[i], p->left, NULL));
 		line(o, indent, arena_printf(a, "Group Key: %s", text));
 	}
-	if (p->filter)
+	/* conditions that are all in the key are only checked again */
+	if (p->filter && !(p->kind == PLAN_INDEX && conjuncts(p->filter) <= p->table.key_count))
 		line(o, indent, arena_printf(a, "Filter: %s", expr_text(o, p->filter, p, NULL)));
 }
 

@@ -128,46 +128,60 @@ static void mul_special(const struct num *a, const struct num *b, struct num *r)
 		num_set_special(r, s > 0 ? NUM_PINF : NUM_NINF);
 }
 
+/* Long factors: 64-bit counters take the products of 65,535 digits without a carry. */
+static void mul_long(const struct num *a, const struct num *b, num_digit *d, int count, struct arena *arena)
+{
+	uint64_t *acc = ARENA_NEW_N(arena, uint64_t, count), carry = 0;
+	uint16_t *right = ARENA_NEW_N(arena, uint16_t, b->digit_count); /* aligned, for the compiler's vector loop */
+
+	memcpy(right, b->digits, sizeof *right * (size_t)b->digit_count);
+	for (int i = 0; i < a->digit_count; i++) {
+		uint64_t *restrict row = acc + i + 1;
+		uint32_t x = (uint32_t)a->digits[i];
+
+		for (int k = 0; x && k < b->digit_count; k++)
+			row[k] += x * (uint32_t)right[k];
+	}
+	for (int i = count - 1; i >= 0; i--) {
+		carry += acc[i];
+		d[i] = (num_digit)(carry % NUM_BASE);
+		carry /= NUM_BASE;
+	}
+}
+
+/* Short factors: 32 bits hold 42 products, and the shorter factor has no more than 24 digits. */
+static void mul_short(const struct num *a, const struct num *b, num_digit *d, int count)
+{
+	uint32_t acc[2 * NUM_DIGITS_INLINE], carry = 0;
+
+	memset(acc, 0, sizeof *acc * (size_t)count);
+	for (int i = 0; i < a->digit_count; i++)
+		for (int k = 0; k < b->digit_count; k++)
+			acc[i + k + 1] += (uint32_t)a->digits[i] * (uint32_t)b->digits[k];
+	for (int i = count - 1; i >= 0; i--) {
+		carry += acc[i];
+		d[i] = (num_digit)(carry % NUM_BASE);
+		carry /= NUM_BASE;
+	}
+}
+
 void num_mul(const struct num *a, const struct num *b, struct num *r, struct arena *arena)
 {
 	int count = a->digit_count + b->digit_count;
-	uint32_t small[2 * NUM_DIGITS_INLINE], *acc = small;
 	num_digit *d;
-	uint32_t carry = 0;
 
 	if (num_special(a) || num_special(b)) {
 		mul_special(a, b, r);
 		return;
 	}
-	if (count > 2 * NUM_DIGITS_INLINE)
-		acc = ARENA_NEW_N(arena, uint32_t, count);
-	else
-		memset(small, 0, sizeof *small * (size_t)count);
-	/* a product is below 10^8, so 42 of them fit 32 bits before carries must be taken */
-	for (int i = 0; i < a->digit_count; i++) {
-		uint32_t x = (uint32_t)a->digits[i];
-
-		for (int k = 0; k < b->digit_count; k++)
-			acc[i + k + 1] += x * (uint32_t)b->digits[k];
-		if (i % 40 == 39 || count > 2 * NUM_DIGITS_INLINE) {
-			for (int k = i + b->digit_count; k > 0; k--) {
-				acc[k - 1] += acc[k] / NUM_BASE;
-				acc[k] %= NUM_BASE;
-				if (k <= i && acc[k - 1] < NUM_BASE)
-					break;
-			}
-		}
-	}
 	r->dscale = a->dscale + b->dscale;
 	r->kind = a->kind == b->kind ? NUM_POS : NUM_NEG;
 	r->weight = a->weight + b->weight + 1;
 	d = num_room(r, count, arena);
-	for (int i = count - 1; i >= 0; i--) {
-		uint32_t v = acc[i] + carry;
-
-		d[i] = (num_digit)(v % NUM_BASE);
-		carry = v / NUM_BASE;
-	}
+	if (count <= 2 * NUM_DIGITS_INLINE)
+		mul_short(a, b, d, count);
+	else
+		mul_long(a, b, d, count, arena);
 	num_strip(r);
 	if (r->dscale > NUM_DSCALE_MAX)
 		num_round(r, NUM_DSCALE_MAX, arena);

@@ -204,6 +204,19 @@ static enum status holder_row(struct access *a, uint64_t at, struct cell *c)
 	return ST_OK;
 }
 
+/* Gets every relation's definition here first, so that no row lacks a name which the catalog knows. ST_WAIT. */
+static enum status get_names(struct access *a)
+{
+	struct relation_def def;
+	rel_id id = 0;
+	enum status st;
+
+	do
+		st = access_relation_next(a, id, &def, &id);
+	while (st == ST_OK);
+	return st == ST_END ? ST_OK : st;
+}
+
 static enum status begin(struct access *a, bool holders)
 {
 	struct view_rows *v;
@@ -212,6 +225,9 @@ static enum status begin(struct access *a, bool holders)
 	size_t kept = 0;
 
 	views_free(a);
+	st = holders ? ST_OK : get_names(a);
+	if (st)
+		return st;
 	v = a->view = MEM_NEW(a->t->mem, struct view_rows);
 	st = list_atoms(a, v);
 	if (st) {

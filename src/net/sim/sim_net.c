@@ -299,6 +299,12 @@ void sim_dir_pump(struct sim_conn *c, uint8_t d)
 			continue;
 		}
 		dir->flight_bytes += it->msg->bytes;
+		/* from here on it is the network's: its sender may be gone, with its memory, before it arrives */
+		struct net_msg *copy = net_msg_new(sn->mem, it->msg->bytes);
+
+		memcpy(copy->data, it->msg->data, it->msg->bytes);
+		net_msg_unref(it->msg);
+		it->msg = copy;
 		sim_dir_push(c, d, it);
 		if (sim_chance(sn, f->break_ppm))
 			sim_conn_break(c, sim_chance(sn, f->half_open_ppm));

@@ -55,6 +55,8 @@ static void test_functions_table(void)
 					fn->args[fn->arg_count - 1], &found, to, &err);
 		else
 			st = fn_resolve(fn->sql_name, fn->args, fn->arg_count, &found, to, &err);
+		if (st != ST_OK)
+			printf("  %s: %s\n", fn->name, err.message);
 		CU_ASSERT_EQUAL_FATAL(st, ST_OK);
 		if (found != fn)
 			printf("  %s is hidden by %s\n", fn->name, found->name);

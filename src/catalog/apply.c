@@ -468,7 +468,7 @@ static void parts_end(struct replica *rp, const struct record *r, bool committed
 {
 	struct part_set *s = map_find2(&rp->parts, r->engine, r->txn);
 
-	if (!s)
+	if (!s || s->committed) /* a record of a decided transaction that came again, from a sender who is gone by now */
 		return;
 	if (!committed) {
 		part_set_free(rp, s);

@@ -186,7 +186,7 @@ MUST_CHECK enum status replica_route_key_before(struct replica *rp, rel_id stora
 MUST_CHECK enum status replica_route_last_key(struct replica *rp, rel_id storage, struct route *out,
 					      atom_id *need_out);
 MUST_CHECK enum status replica_route_sequence(struct replica *rp, rel_id seq, struct route *out, atom_id *need_out);
-/* The catalog leaf for a key of a catalog. */
+/* The catalog leaf for a key of a catalog. ST_NOT_MEMBER: no root here yet. */
 MUST_CHECK enum status replica_route_catalog(struct replica *rp, enum atom_kind catalog, const void *key,
 					     uint32_t key_len, struct route *out);
 uint32_t replica_storage_atoms(struct replica *rp, rel_id storage, bool index, atom_id *need_out); /* how many */

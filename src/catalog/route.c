@@ -393,7 +393,8 @@ enum status replica_route_catalog(struct replica *rp, enum atom_kind catalog, co
 {
 	struct catalog_leaf *c = root_catalog_leaf(rp, catalog, key, key_len);
 
-	ASSERT(c);
+	if (!c)
+		return ST_NOT_MEMBER; /* it joins anew: there is no root until it is answered */
 	memset(out, 0, sizeof *out);
 	out->atom = c->atom;
 	out->frame = atom_find(rp->store, c->atom);

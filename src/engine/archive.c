@@ -445,20 +445,26 @@ static void sort_lent(struct lent *at, uint32_t n)
 		}
 }
 
+/* The root goes with every checkpoint: it comes last, with the mark. */
+static bool checkpoint_wants(const struct frame *f)
+{
+	return f->dirty_since || f->id == ATOM_ID_ROOT;
+}
+
 static void checkpoint_start(struct engine *e)
 {
 	struct checkpoint_work *w = MEM_NEW(e->mem, struct checkpoint_work);
 	uint32_t n = 0;
 
 	LIST_FOREACH(it, atom_all(replica_store(e->rp)))
-		if (CONTAINER_OF(it, struct frame, all)->dirty_since)
+		if (checkpoint_wants(CONTAINER_OF(it, struct frame, all)))
 			n++;
 	w->lent = mem_alloc(e->mem, (n ? n : 1) * sizeof *w->lent);
 	LIST_FOREACH(it2, atom_all(replica_store(e->rp))) {
 		struct frame *f = CONTAINER_OF(it2, struct frame, all);
 		struct lent *l = &w->lent[w->count];
 
-		if (!f->dirty_since)
+		if (!checkpoint_wants(f))
 			continue;
 		l->id = f->id;
 		l->image = frame_image_ref(f, &l->bytes);
@@ -560,6 +566,7 @@ static bool checkpoint_due(struct engine *e)
 		e->checkpoint_journal_bytes = 0; /* files were removed */
 	/* at a whole batch only, that is durable here, with no transaction's parts open (they would be lost) */
 	return bytes - e->checkpoint_journal_bytes > e->cfg.checkpoint_bytes && !e->have_record && !e->applying &&
+	       replica_applied(e->rp) > e->checkpoint_index &&
 	       e->applied_pos && e->applied_pos <= seq_persisted_pos(e->seq) &&
 	       replica_oldest_part(e->rp) == UINT64_MAX;
 }

@@ -117,8 +117,10 @@ void log_receive(struct engine *e, const void *data, size_t bytes, uint64_t pos)
 		return; /* repeated, or after a gap: the stream resumes where we want it */
 	}
 	window_add(&e->window, &b, data, bytes, pos);
-	if (b.leader)
+	if (b.leader && b.leader != e->leader_id) {
 		e->leader_id = b.leader;
+		e->resubmit = true; /* what the last one had taken and not proposed is gone with it (P4) */
+	}
 	e->kicked = true;
 }
 

@@ -32,6 +32,9 @@ extern const struct fn_def fn_table[FNID_COUNT];
 #define KERNEL(name) enum status fnk_##name(KERNEL_ARGS)
 #define KERNEL_PASS ev, fn, args, arg_count, sel, n, out
 
+/* Several functions share a kernel: it is then declared as often as it is listed. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wredundant-decls"
 #define F(name, sql, result, kernel, ...) KERNEL(kernel);
 #define FS(name, sql, result, kernel, ...) KERNEL(kernel);
 #define FN(name, sql, volatility, result, kernel, ...) KERNEL(kernel);
@@ -40,6 +43,7 @@ extern const struct fn_def fn_table[FNID_COUNT];
 #define FXN(...)
 #define FL(...)
 #include "engine/sql/functions.def"
+#pragma GCC diagnostic pop
 KERNEL(length_cast);
 
 /* Runs its statement for every selected row r whose result is not already null. */

@@ -75,7 +75,7 @@ static void make_search_path(struct sql_session *s, const char *text)
 		if (!n || !strcmp(name, "$user"))
 			continue;
 		s->search_path[s->search_path_count] = mem_alloc(&s->mem, strlen(name) + 1);
-		strcpy(s->search_path[s->search_path_count++], name);
+		memcpy(s->search_path[s->search_path_count++], name, strlen(name) + 1);
 	}
 	/* exactly as many as there are, so that the sizes passed back on free are right */
 	s->search_path = mem_realloc(&s->mem, s->search_path, cap * sizeof *s->search_path,

@@ -145,8 +145,6 @@ static enum status decode_params(struct sql_portal *p, const struct sql_param *p
 		}
 		if (params[i].binary) {
 			e = value_recv(t, params[i].data, (size_t)params[i].bytes, &p->arena, &p->params[i], err);
-		} else if (t.oid == T_TEXT || t.oid == T_VARCHAR) {
-			e = value_in(t, params[i].data, (size_t)params[i].bytes, &p->arena, &p->params[i], err);
 		} else {
 			e = value_in(t, params[i].data, (size_t)params[i].bytes, &p->arena, &p->params[i], err);
 		}

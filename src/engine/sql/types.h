@@ -84,7 +84,7 @@ uint64_t value_hash(uint32_t oid, const struct cell *v); /* equal values, equal 
 
 /*
  * key.h part: memcmp-ordered, self-delimiting encoding of index key columns (S5). Nulls: a leading byte, last unless
- * nulls_first; desc inverts the bytes of the value. Appends. ST_PROGRAM_LIMIT when the key gets over LEAF_KEY_MAX - 8.
+ * nulls_first; desc inverts the bytes of the value. Appends. ST_PROGRAM_LIMIT when the key gets over LEAF_KEY_MAX - 16 (key.c).
  */
 MUST_CHECK enum status key_append(struct sql_type t, const struct cell *v, bool desc, bool nulls_first,
 				  struct buf *out, struct error *err);

@@ -238,9 +238,9 @@ size_t value_f64_text(double d, int digits_extra, bool single, char out[40])
 	const char *e;
 
 	if (isnan(d))
-		return (size_t)sprintf(out, "NaN");
+		return (size_t)snprintf(out, 40, "NaN");
 	if (isinf(d))
-		return (size_t)sprintf(out, d > 0 ? "Infinity" : "-Infinity");
+		return (size_t)snprintf(out, 40, "%s", d > 0 ? "Infinity" : "-Infinity");
 	if (digits_extra <= 0) {
 		int n = limit + digits_extra;
 
@@ -254,7 +254,7 @@ size_t value_f64_text(double d, int digits_extra, bool single, char out[40])
 		return (size_t)(p - out);
 	}
 	if (d < 1e15 && d == (double)(int64_t)d && (!single || d < 1e6)) { /* whole numbers need no search */
-		return (size_t)(p - out) + (size_t)sprintf(p, "%lld", (long long)d);
+		return (size_t)(p - out) + (size_t)snprintf(p, 24, "%lld", (long long)d);
 	}
 	shortest(d, single, sci, sizeof sci);
 	e = strchr(sci, 'e');
@@ -271,7 +271,7 @@ size_t value_f64_text(double d, int digits_extra, bool single, char out[40])
 			memcpy(p, digits + 1, (size_t)count - 1);
 			p += count - 1;
 		}
-		return (size_t)(p - out) + (size_t)sprintf(p, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+		return (size_t)(p - out) + (size_t)snprintf(p, 8, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
 	}
 	if (exponent < 0) {
 		*p++ = '0';
@@ -566,10 +566,7 @@ void array_build(uint32_t element_oid, const struct cell *cells, uint32_t count,
 			p += 4 + c->bytes;
 			continue;
 		}
-		if (ti->phys == PHYS_F64)
-			memcpy(p, &c->f, n);
-		else
-			memcpy(p, &c->i, n); /* little-endian: the low bytes */
+		memcpy(p, &c->i, n); /* f is in the same place; little-endian: the low bytes */
 		p += n;
 	}
 	*out = cell_var(start, (size_t)(p - start));

@@ -59,6 +59,11 @@ enum status access_check(struct access *a, struct error *err)
 	if (x->self != a->t->self)
 		return error_set(err, ST_SERIALIZATION,
 				 "could not serialize access: this engine left the cluster since the transaction began");
+	if (x->stale) {
+		error_set(err, ST_SNAPSHOT_TOO_OLD, "snapshot too old: old versions took more memory than they may");
+		error_hint(err, "keep transactions shorter, or give the engine more --memory");
+		return ST_SNAPSHOT_TOO_OLD;
+	}
 	if (x->doomed)
 		return error_set(err, ST_SERIALIZATION,
 				 "could not serialize access: an engine that granted locks left the cluster");

@@ -279,7 +279,7 @@ static enum status next_tagged(struct txns *t, char tag, rel_id after, rel_id *i
 {
 	struct buf key;
 	enum status st = ST_END;
-	uint64_t be;
+	uint64_t be = 0;
 
 	buf_init(&key, t->mem);
 	put_u8(&key, (uint8_t)tag);
@@ -334,6 +334,8 @@ enum status access_relation_next(struct access *a, rel_id after, struct relation
 			st = next_tagged(a->t, tags[i], after, &id, &missing);
 			if (st == ST_WAIT)
 				return need(a, missing);
+			if (st && st != ST_END)
+				return st;
 			if (st == ST_OK && id < best)
 				best = id;
 		}

@@ -61,6 +61,7 @@ struct txn {
 	uint64_t begun_us, begun_wall_us;
 	uint32_t attempt, stmt, parts_sent;
 	bool victim;              /* a deadlock ends here */
+	bool stale;               /* its snapshot was given up for room (S7) */
 	bool doomed;              /* an engine that granted to it is gone (P11) */
 	struct arena arena;       /* its own */
 	struct overlay overlay;

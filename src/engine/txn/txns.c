@@ -114,10 +114,38 @@ static const struct replica_events events = {
 
 /* -- set-up ------------------------------------------------------------------------------------------------------ */
 
+/*
+ * S7: old versions over their budget cost the oldest snapshot here its life; when another engine holds the horizon, the
+ * oldest versions go, and copies note how far back they reach.
+ */
+static void undo_limit(struct txns *t)
+{
+	struct atom_store *store = replica_store(t->rp);
+	struct txn *oldest = NULL;
+
+	if (!atom_store_undo_over(store))
+		return;
+	LIST_FOREACH(it, &t->txns) {
+		struct txn *x = CONTAINER_OF(it, struct txn, all);
+
+		if (x->has_snapshot && !x->stale && x->state == TXN_ACTIVE &&
+		    (!oldest || x->snapshot < oldest->snapshot))
+			oldest = x;
+	}
+	if (oldest && oldest->snapshot <= replica_horizon(t->rp) + 1) {
+		oldest->stale = true;
+		log_event(t->log, LOG_TXN, LOG_WARN, "snapshot given up", "txn=%llu snapshot=%llu",
+			  (unsigned long long)oldest->id, (unsigned long long)oldest->snapshot);
+		return;
+	}
+	atom_store_undo_drop_oldest(store, atom_store_undo_bytes(store) / 8);
+}
+
 static void tick(struct timer *tm, void *ctx)
 {
 	struct txns *t = ctx;
 
+	undo_limit(t);
 	ddl_tick(t);
 	grants_probe(t);
 	LIST_FOREACH(it, &t->accesses) { /* a question to the leader may be lost */
@@ -324,7 +352,7 @@ seq_index txns_need(struct txns *t)
 	LIST_FOREACH(it, &t->txns) {
 		const struct txn *x = CONTAINER_OF(it, struct txn, all);
 
-		if (x->has_snapshot && x->snapshot < need)
+		if (x->has_snapshot && !x->stale && x->snapshot < need)
 			need = x->snapshot;
 		if (x->grant_need && x->grant_need < need)
 			need = x->grant_need;

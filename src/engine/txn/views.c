@@ -68,8 +68,10 @@ static enum status list_atoms(struct access *a, struct view_rows *v)
 		struct slice hi;
 		enum status st = replica_route_catalog(t->rp, ATOM_DATA_CAT, key, key_len, &route);
 
-		if (st)
+		if (st) {
+			v->atoms.count = 0;
 			return st;
+		}
 		if (!route.frame || !replica_usable(t->rp, route.frame)) {
 			v->atoms.count = 0;
 			fetch_start(t, route.atom);

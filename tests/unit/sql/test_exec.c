@@ -59,7 +59,7 @@ static void test_exec_trouble(void)
 		fake_trouble(r.engine, wait_of[i], 3 + i);
 		r.full_one_of = 2 + i;
 		CU_ASSERT_EQUAL(run_cases(&r), 0);
-		CU_ASSERT(r.waits > 1000 / (i + 1));
+		CU_ASSERT(r.waits > 100);
 		rig_fini(&r);
 	}
 }

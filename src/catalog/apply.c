@@ -655,7 +655,7 @@ static bool split_parent(struct replica *rp, const struct record *r, const struc
 	} else {
 		struct slice lo_key = {arena_dup(&rp->turn, e.key.p + 8, e.key.bytes - 8), e.key.bytes - 8, 0};
 
-		if (v[0] != s->atom || v[1] != s->epoch || key_len == e.key.bytes)
+		if (v[0] != s->atom || v[1] != s->epoch || (key_len == e.key.bytes && !memcmp(key, e.key.p, key_len)))
 			return false; /* the key is that entry's own: nothing would stay on its left */
 		put_index_entry(rp, r->index, s->owner, s->at_key, id, r->index);
 		put_index_entry(rp, r->index, s->owner, lo_key, s->atom, r->index);

@@ -6,7 +6,7 @@
  */
 #include "engine/engine_int.h"
 
-#define APPLY_BUDGET 65536
+#define APPLY_BUDGET 16384
 
 void window_init(struct window *w, struct mem *mem, seq_index next)
 {

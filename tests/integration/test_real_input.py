@@ -3,8 +3,10 @@
 The Unicode character table (csv form) and Debian's package index (text form, with newlines and all that text has).
 """
 import collections
+import decimal
 import hashlib
 import os
+import re
 import subprocess
 import time
 
@@ -19,7 +21,6 @@ CHARACTER = """create table character (code text primary key, name text not null
 PACKAGE = """create table %s (package text, version text, architecture text, section text, priority text,
     installed_size bigint, maintainer text, description text, primary key (package, version, architecture))"""
 FIELDS = ["Package", "Version", "Architecture", "Section", "Priority", "Installed-Size", "Maintainer", "Description"]
-JOIN_SECTION = "shells"  # the packages whose names are taken apart into characters
 
 
 def read_characters():
@@ -104,7 +105,7 @@ def group(rows, key, values):
 
 def join_names(characters, packages):
     by_code = {c[0]: c for c in characters}
-    counts = collections.Counter(ch for p in packages if p[3] == JOIN_SECTION for ch in p[0])
+    counts = collections.Counter(ch for p in packages for ch in p[0])
     rows = [(by_code["%04X" % ord(ch)][1], by_code["%04X" % ord(ch)][2], n) for ch, n in counts.items()]
     return sorted(rows, key=lambda r: (-r[2], r[0]))
 
@@ -143,12 +144,13 @@ def questions(characters, packages):
         ("descriptions of several lines, and by pattern",
          "select count(*) filter (where description like E'%\\n%'), count(*) filter (where description ilike '%unicode%'),"
          " count(*) filter (where description ~ 'lib[a-z]+-dev') from package",
-         [(sum("\n" in p[7] for p in packages), sum("unicode" in p[7].lower() for p in packages), dev_count(packages))]),
+         [(sum("\n" in p[7] for p in packages), sum("unicode" in p[7].lower() for p in packages),
+           sum(bool(re.search("lib[a-z]+-dev", p[7])) for p in packages))]),
         ("characters of package names, joined",
          "select c.name, c.category, count(*) from (select substr(p.package, i, 1) as letter from package p,"
-         " generate_series(1, 200) i where p.section = '%s' and i <= length(p.package)) l"
-         " join character c on c.code = lpad(upper(to_hex(ascii(l.letter))), 4, '0')"
-         " group by c.name, c.category order by 3 desc, 1" % JOIN_SECTION, join_names(characters, packages)),
+         " generate_series(1, length(p.package)) i) l join character c"
+         " on c.code = lpad(upper(to_hex(ascii(l.letter))), 4, '0') group by c.name, c.category order by 3 desc, 1",
+         join_names(characters, packages)),
         ("the csv form and the text form agree", "select count(*) from package_csv c join package p using (package, version,"
          " architecture) where p.description = c.description and p.section is not distinct from c.section"
          " and p.installed_size is not distinct from c.installed_size and p.maintainer = c.maintainer", [(len(few),)]),
@@ -156,16 +158,8 @@ def questions(characters, packages):
 
 
 def average(values):
-    import decimal
-    decimal.getcontext().prec = 60
-    d = decimal.Decimal(sum(values)) / len(values)
-    return d.quantize(decimal.Decimal("0.001"), rounding=decimal.ROUND_HALF_UP)
-
-
-def dev_count(packages):
-    import re
-    pattern = re.compile("lib[a-z]+-dev")
-    return sum(bool(pattern.search(p[7])) for p in packages)
+    mean = decimal.Decimal(sum(values)) / len(values)
+    return mean.quantize(decimal.Decimal("0.001"), rounding=decimal.ROUND_HALF_UP)
 
 
 def ask(cluster, engine, when, asked, want_rows):
@@ -185,7 +179,8 @@ def main():
     cluster = Cluster(caches=2)
     characters, packages = read_characters(), read_packages()
     if len(packages) < 1000:
-        say("     SKIPPED the package index: apt-cache knows %d packages; apt-get update gets it" % len(packages))
+        say("SKIP real_input_packages: apt-cache knows %d packages, apt-get update gets them; the character table"
+            " stands in" % len(packages))
         packages = [[c[1], c[0], "all", c[2], c[4], str(int(c[0], 16)), c[4], "%s\n%s\t\\%s" % (c[1], c[5], c[10])]
                     for c in characters]
     load(cluster, "c1", characters, packages)

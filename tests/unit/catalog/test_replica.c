@@ -186,6 +186,9 @@ static enum verdict apply_next(struct run *run, struct replica *rp, uint64_t bud
 		CHECK(run, v == e->verdict);
 	else
 		CHECK(run, v == e->verdict || (v == VERDICT_OK && rp != run->a && rp != run->b));
+	if (run->failed)
+		fprintf(stderr, "record %llu %s: verdict %d, not %d\n", (unsigned long long)r->index,
+			record_kind_name(r->kind), (int)v, (int)e->verdict);
 	return v;
 }
 
@@ -308,7 +311,7 @@ static void check_mirror(struct run *run, struct replica *rp)
 			const struct catalog_leaf *p = x->catalogs[k].at[i], *q = rp->catalogs[k].at[i];
 
 			CHECK(run, p->atom == q->atom && p->lo.bytes == q->lo.bytes &&
-					   !memcmp(p->lo.p, q->lo.p, p->lo.bytes) && p->hold.epoch == q->hold.epoch &&
+					   (!p->lo.bytes || !memcmp(p->lo.p, q->lo.p, p->lo.bytes)) && p->hold.epoch == q->hold.epoch &&
 					   p->hold.originator == q->hold.originator && p->hold.count == q->hold.count);
 		}
 	}
@@ -340,6 +343,15 @@ static void check_holds(struct run *run, struct replica *rp)
 	}
 }
 
+static int atom_compare(const struct w_atom *a, const struct w_atom *b)
+{
+	int c = memcmp(a->lo_key, b->lo_key, a->lo_len < b->lo_len ? a->lo_len : b->lo_len);
+
+	if (a->kind == ATOM_DATA)
+		return (a->lo > b->lo) - (a->lo < b->lo);
+	return c ? c : (a->lo_len > b->lo_len) - (a->lo_len < b->lo_len);
+}
+
 /* The atom that follows in a storage, by row or key; NULL: the last. */
 static const struct w_atom *follows(const struct world *w, const struct w_atom *a)
 {
@@ -347,24 +359,9 @@ static const struct w_atom *follows(const struct world *w, const struct w_atom *
 
 	for (uint32_t i = 0; i < w->atom_count; i++) {
 		const struct w_atom *b = &w->atoms[i];
-		struct slice x = {b->lo_key, b->lo_len, 0}, y = {a->lo_key, a->lo_len, 0};
-		uint32_t n;
-		int c;
 
-		if (b->dead || b->owner != a->owner || b->kind != a->kind)
-			continue;
-		for (int pass = 0;; pass++) {
-			n = x.bytes < y.bytes ? x.bytes : y.bytes;
-			c = memcmp(x.p, y.p, n);
-			c = c ? c : (x.bytes > y.bytes) - (x.bytes < y.bytes);
-			if (a->kind == ATOM_DATA)
-				c = pass ? (b->lo > next->lo) - (b->lo < next->lo) : (b->lo > a->lo) - (b->lo < a->lo);
-			if (pass || c <= 0 || !next)
-				break;
-			y = (struct slice){next->lo_key, next->lo_len, 0};
-			c = 0;
-		}
-		if (next ? c < 0 && ((a->kind == ATOM_DATA) ? b->lo > a->lo : true) : c > 0)
+		if (!b->dead && b->owner == a->owner && b->kind == a->kind && atom_compare(b, a) > 0 &&
+		    (!next || atom_compare(b, next) < 0))
 			next = b;
 	}
 	return next;

@@ -79,7 +79,7 @@ enum status error_set(struct error *err, enum status code, const char *fmt, ...)
 	err->code = code;
 	err->position = 0;
 	err->detail[0] = err->hint[0] = '\0';
-	err->relation[0] = err->constraint[0] = err->column[0] = '\0';
+	err->schema[0] = err->relation[0] = err->constraint[0] = err->column[0] = '\0';
 	return code;
 }
 

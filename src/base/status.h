@@ -135,7 +135,8 @@ struct error {
 	char message[512];  /* lower case, the cause with its values */
 	char detail[256];   /* "" none */
 	char hint[256];     /* what to do; "" none */
-	char relation[64];  /* error fields t, n, c of the wire protocol; "" none */
+	char schema[64];    /* error fields s, t, n, c of the wire protocol; "" none */
+	char relation[64];
 	char constraint[64];
 	char column[64];
 };

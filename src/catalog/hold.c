@@ -94,7 +94,10 @@ static struct frame *data_leaf(struct replica *rp, atom_id atom, uint8_t key[8],
 
 	be64(key, atom);
 	c = root_catalog_leaf(rp, ATOM_DATA_CAT, key, 8);
-	ASSERT(c);
+	if (!c) {
+		*need_out = ATOM_ID_ROOT;
+		return NULL;
+	}
 	f = atom_find(rp->store, c->atom);
 	if (!f)
 		*need_out = c->atom;

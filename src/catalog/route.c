@@ -34,11 +34,11 @@ void route_invalidate_all(struct replica *rp)
 /* A catalog leaf that is here and current; else *need_out. */
 static struct frame *leaf_here(struct replica *rp, struct catalog_leaf *c, atom_id *need_out)
 {
-	struct frame *f = atom_find(rp->store, c->atom);
+	struct frame *f = c ? atom_find(rp->store, c->atom) : NULL;
 
 	if (f && replica_usable(rp, f))
 		return f;
-	*need_out = c->atom;
+	*need_out = c ? c->atom : ATOM_ID_ROOT;
 	return NULL;
 }
 
@@ -109,6 +109,10 @@ static struct route_table *table_get(struct replica *rp, rel_id storage, enum at
 
 	if (t)
 		return t;
+	if (!rp->root) { /* it joins anew: "nothing there" would be a lie */
+		*need_out = ATOM_ID_ROOT;
+		return NULL;
+	}
 	t = MEM_NEW(rp->mem, struct route_table);
 	t->storage = storage;
 	arena_init(&t->arena, rp->mem);

@@ -445,10 +445,10 @@ static void sort_lent(struct lent *at, uint32_t n)
 		}
 }
 
-/* The root goes with every checkpoint: it comes last, with the mark. */
-static bool checkpoint_wants(const struct frame *f)
+/* The root goes with every checkpoint: it comes last, with the mark. What genesis made is in none before the first. */
+static bool checkpoint_wants(const struct engine *e, const struct frame *f)
 {
-	return f->dirty_since || f->id == ATOM_ID_ROOT;
+	return f->dirty_since || f->id == ATOM_ID_ROOT || !e->checkpoint_index;
 }
 
 static void checkpoint_start(struct engine *e)
@@ -457,14 +457,14 @@ static void checkpoint_start(struct engine *e)
 	uint32_t n = 0;
 
 	LIST_FOREACH(it, atom_all(replica_store(e->rp)))
-		if (checkpoint_wants(CONTAINER_OF(it, struct frame, all)))
+		if (checkpoint_wants(e, CONTAINER_OF(it, struct frame, all)))
 			n++;
 	w->lent = mem_alloc(e->mem, (n ? n : 1) * sizeof *w->lent);
 	LIST_FOREACH(it2, atom_all(replica_store(e->rp))) {
 		struct frame *f = CONTAINER_OF(it2, struct frame, all);
 		struct lent *l = &w->lent[w->count];
 
-		if (!checkpoint_wants(f))
+		if (!checkpoint_wants(e, f))
 			continue;
 		l->id = f->id;
 		l->image = frame_image_ref(f, &l->bytes);

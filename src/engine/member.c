@@ -59,25 +59,44 @@ static void voter_join(struct engine *e)
 	buf_fini(&b);
 }
 
-void member_rejoin(struct engine *e)
-{
-	struct buf b;
-	const char *contacts[64];
-	char addresses[64][128];
-	uint32_t n = 0;
+#define ASK_MAX 64
 
-	log_event(e->log, LOG_ENGINE, LOG_WARN, "joining again", "was=%llu", (unsigned long long)e->self);
-	for (uint32_t i = 0; i < replica_member_count(e->rp) && n < 48; i++) {
+struct ask { uint32_t count; char at[ASK_MAX][128]; };
+
+/* Whom to ask: the members as far as known, and those that the operator named. */
+static void ask_gather(struct engine *e, struct ask *ask)
+{
+	ask->count = 0;
+	for (uint32_t i = 0; i < replica_member_count(e->rp) && ask->count < ASK_MAX * 3 / 4; i++) {
 		const struct member *m = replica_member_at(e->rp, i);
 
-		if (m->id == e->self)
-			continue;
-		snprintf(addresses[n], sizeof addresses[n], "%s", m->join.address);
-		contacts[n] = addresses[n];
-		n++;
+		if (strcmp(m->join.address, e->me.address) != 0)
+			snprintf(ask->at[ask->count++], sizeof ask->at[0], "%s", m->join.address);
 	}
-	for (uint32_t i = 0; i < e->contact_count && n < 64; i++)
-		contacts[n++] = e->contacts[i];
+	for (uint32_t i = 0; i < e->contact_count && ask->count < ASK_MAX; i++)
+		snprintf(ask->at[ask->count++], sizeof ask->at[0], "%s", e->contacts[i]);
+}
+
+static void ask_send(struct engine *e, const struct ask *ask)
+{
+	const char *contacts[ASK_MAX];
+	struct buf b;
+
+	for (uint32_t i = 0; i < ask->count; i++)
+		contacts[i] = ask->at[i];
+	buf_init(&b, e->mem);
+	join_blob(e, &b);
+	relay_join(e->relay, contacts, ask->count, b.data, b.size);
+	buf_fini(&b);
+	e->join_sent_us = engine_now(e);
+}
+
+void member_rejoin(struct engine *e)
+{
+	struct ask ask;
+
+	log_event(e->log, LOG_ENGINE, LOG_WARN, "joining again", "was=%llu", (unsigned long long)e->self);
+	ask_gather(e, &ask);
 	e->self = 0;
 	e->state = ENGINE_JOINING;
 	e->nonce = rng_next(&e->rng) | 1;
@@ -91,11 +110,7 @@ void member_rejoin(struct engine *e)
 	e->applying = NULL;
 	e->have_record = false;
 	window_reset(&e->window, 1);
-	buf_init(&b, e->mem);
-	join_blob(e, &b);
-	relay_join(e->relay, contacts, n, b.data, b.size);
-	buf_fini(&b);
-	e->join_sent_us = engine_now(e);
+	ask_send(e, &ask);
 }
 
 /* -- answering ------------------------------------------------------------------------------------------------------- */
@@ -227,6 +242,8 @@ static void on_join_reply(void *ctx, bool accepted, const void *data, size_t byt
 		return;
 	}
 	window_reset(&e->window, as_of + 1);
+	if (replica_member_by_nonce(e->rp, e->nonce)) /* the record of an earlier request is in it */
+		e->self_pending = replica_member_by_nonce(e->rp, e->nonce)->id;
 	relay_set_log_id(e->relay, log_id);
 	member_update_relay(e);
 	relay_join_stream(e->relay);
@@ -379,14 +396,14 @@ void member_tick(struct engine *e)
 	if (!e->self && e->seq && !e->leaving)
 		voter_join(e);
 	if (!e->self && !e->archive && replica_applied(e->rp) && now - e->join_sent_us > JOIN_RETRY_US) {
-		struct buf b; /* the answer came, the record did not: the leader may have changed */
+		/*
+		 * The answer came, the record did not: the contact knew no leader, or that one lost its office. Asked
+		 * again under the same nonce: should both records come, the second is of no effect.
+		 */
+		struct ask ask;
 
-		e->join_sent_us = now;
-		buf_init(&b, e->mem);
-		put_u8(&b, MSG_JOIN);
-		join_encode(&b, &e->me);
-		relay_send(e->relay, ENGINE_LEADER, b.data, b.size);
-		buf_fini(&b);
+		ask_gather(e, &ask);
+		ask_send(e, &ask);
 	}
 }
 

@@ -318,6 +318,7 @@ static enum status check_rows(struct ddl *d, const struct ddl_rows *rows, struct
 			if (!vec_null(&v, r) && !v.b[r]) {
 				(void)error_set(err, ST_CHECK, "check constraint \"%s\" of relation \"%s\" is violated by some row",
 						d->check_names[k], t->name);
+				snprintf(err->schema, sizeof err->schema, "%s", t->schema);
 				snprintf(err->relation, sizeof err->relation, "%s", t->name);
 				snprintf(err->constraint, sizeof err->constraint, "%s", d->check_names[k]);
 				return ST_CHECK;

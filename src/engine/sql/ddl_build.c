@@ -191,8 +191,9 @@ static enum status duplicate(struct ddl *d, const struct table_def *t, const str
 		error_detail(err, "Key %.*s is duplicated.", (int)text.size, (const char *)text.data);
 	}
 	buf_fini(&text);
-	memcpy(err->relation, t->name, strlen(t->name) + 1);
-	memcpy(err->constraint, ix->name, strlen(ix->name) + 1);
+	snprintf(err->schema, sizeof err->schema, "%s", t->schema);
+	snprintf(err->relation, sizeof err->relation, "%s", t->name);
+	snprintf(err->constraint, sizeof err->constraint, "%s", ix->name);
 	return ST_UNIQUE;
 }
 

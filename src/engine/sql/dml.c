@@ -98,12 +98,12 @@ static void row_detail(struct error *err, const struct table_def *t, const struc
 	buf_fini(&b);
 }
 
-static void error_names(struct error *err, const char *relation, const char *constraint, const char *column)
+static void error_names(struct error *err, const struct table_def *t, const char *constraint, const char *column)
 {
 	if (!err)
 		return;
-	if (relation)
-		snprintf(err->relation, sizeof err->relation, "%s", relation);
+	snprintf(err->schema, sizeof err->schema, "%s", t->schema);
+	snprintf(err->relation, sizeof err->relation, "%s", t->name);
 	if (constraint)
 		snprintf(err->constraint, sizeof err->constraint, "%s", constraint);
 	if (column)
@@ -115,7 +115,7 @@ enum status dml_null_error(struct error *err, const struct table_def *t, uint16_
 	(void)error_set(err, ST_NOT_NULL, "null value in column \"%s\" of relation \"%s\" violates not-null constraint",
 			t->columns[attno - 1].name, t->name);
 	(void)cells;
-	error_names(err, t->name, NULL, t->columns[attno - 1].name);
+	error_names(err, t, NULL, t->columns[attno - 1].name);
 	return ST_NOT_NULL;
 }
 
@@ -129,7 +129,7 @@ enum status dml_unique_error(struct exec *ex, const struct table_def *t, const s
 	key_text(t, ix, cells, &b);
 	error_detail(ex->err, "Key %.*s already exists.", (int)b.size, (const char *)b.data);
 	buf_fini(&b);
-	error_names(ex->err, t->name, ix->name, NULL);
+	error_names(ex->err, t, ix->name, NULL);
 	return ST_UNIQUE;
 }
 
@@ -205,7 +205,7 @@ static enum status check_checks(struct dml *d)
 			(void)error_set(d->ex->err, ST_CHECK, "new row for relation \"%s\" violates check constraint \"%s\"",
 					d->table->name, d->plan->check_names[k]);
 			row_detail(d->ex->err, d->table, dml_new(d, i), d->ex->mem);
-			error_names(d->ex->err, d->table->name, d->plan->check_names[k], NULL);
+			error_names(d->ex->err, d->table, d->plan->check_names[k], NULL);
 			return ST_CHECK;
 		}
 	}

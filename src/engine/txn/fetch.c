@@ -304,11 +304,26 @@ static void send_image(struct txns *t, engine_id to, struct frame *f)
 	buf_fini(&all);
 }
 
+static void asked_add(struct txns *t, engine_id from, atom_id atom, seq_index index)
+{
+	struct asked *a = MEM_NEW(t->mem, struct asked);
+
+	a->from = from;
+	a->atom = atom;
+	a->index = index;
+	list_push_back(&t->fetches->asked, &a->all);
+}
+
 static void answer(struct txns *t, engine_id to, atom_id atom)
 {
 	struct frame *f = atom_find(replica_store(t->rp), atom);
 	struct buf b;
 
+	if (f && replica_usable(t->rp, f) && frame_last_index(f) > txns_applied(t)) {
+		/* within a record that apply has paused in: as of no index until that is whole */
+		asked_add(t, to, atom, txns_applied(t) + 1);
+		return;
+	}
 	if (f && replica_usable(t->rp, f)) {
 		send_image(t, to, f);
 		return;
@@ -325,19 +340,13 @@ static void on_fetch(struct txns *t, engine_id from, struct reader *r)
 {
 	atom_id atom = get_u64(r);
 	seq_index index = get_u64(r);
-	struct asked *a;
 
 	if (r->bad)
 		return;
-	if (index <= txns_applied(t)) {
+	if (index <= txns_applied(t))
 		answer(t, from, atom);
-		return;
-	}
-	a = MEM_NEW(t->mem, struct asked);
-	a->from = from;
-	a->atom = atom;
-	a->index = index;
-	list_push_back(&t->fetches->asked, &a->all);
+	else
+		asked_add(t, from, atom, index);
 }
 
 void fetches_message(struct txns *t, engine_id from, uint8_t type, struct reader *r)

@@ -252,9 +252,11 @@ enum status access_row_get(struct access *a, const struct table_def *def, row_id
 	const struct overlay_version *v = r ? overlay_see(r, a->txn->stmt) : NULL;
 	struct route route;
 	atom_id need = 0;
-	enum status st;
+	enum status st = access_check(a, err);
 
 	*live_out = false;
+	if (st)
+		return st;
 	if (v && v->change == OVERLAY_DELETED)
 		return ST_OK;
 	if (row & ROW_ID_PROVISIONAL) {
@@ -337,10 +339,12 @@ enum status access_index_get(struct access *a, const struct table_def *def, cons
 	struct route route;
 	struct slice value;
 	atom_id need = 0;
-	enum status st;
+	enum status st = access_check(a, err);
 
 	(void)def;
 	*row_out = 0;
+	if (st)
+		return st;
 	if (v) {
 		*row_out = v->present ? v->row : 0;
 		return ST_OK;

@@ -226,6 +226,19 @@ static void history_compare(struct run *run, struct replica *rp, struct frame *f
 	run->compared++;
 }
 
+static void touched_compare(struct run *run, struct replica *rp)
+{
+	struct map_slot *s;
+	size_t at = 0;
+
+	while ((s = map_next(&run->touched, &at))) {
+		struct frame *f = atom_find(replica_store(rp), s->k1);
+
+		if (f)
+			history_compare(run, rp, f);
+	}
+}
+
 static void bodies_equal(struct run *run, struct replica *x, struct replica *y, bool all)
 {
 	uint32_t nx = 0, ny = 0;
@@ -583,7 +596,8 @@ static bool may_fetch(struct cache *c, const struct w_atom *a)
 static void cache_ask(struct run *run, struct cache *c)
 {
 	struct fetch *f = &c->fetches[below(FETCHES)];
-	const struct w_atom *a = &run->w.atoms[below(run->w.atom_count)];
+	uint32_t recent = below(2) && run->w.atom_count > 20 ? 20 : run->w.atom_count; /* the new ones are split most */
+	const struct w_atom *a = &run->w.atoms[run->w.atom_count - 1 - below(recent)];
 	const struct atom_head *image;
 	struct frame *from;
 
@@ -649,12 +663,14 @@ static void cache_deliver(struct run *run, struct cache *c, struct fetch *f)
 		CHECK(run, !replica_usable(c->rp, frame));
 		run->future++;
 	}
+	map_clear(&run->touched);
 	if (st == ST_OK && !cache_replay(run, c, frame, f->as_of)) {
 		replica_drop_copy(c->rp, frame);
 		run->refused++;
 	} else if (st == ST_OK) {
 		run->fetched++;
 		history_compare(run, c->rp, frame);
+		touched_compare(run, c->rp);
 	}
 	fetch_clear(run, f);
 }
@@ -662,19 +678,12 @@ static void cache_deliver(struct run *run, struct cache *c, struct fetch *f)
 static void cache_apply(struct run *run, struct cache *c)
 {
 	seq_index index = replica_applied(c->rp) + 1;
-	struct map_slot *s;
 	struct batch b;
 	const struct record *r;
-	size_t at = 0;
 
 	map_clear(&run->touched);
 	VEC_PUSH(&run->mem, &c->verdicts, (uint8_t)apply_next(run, c->rp, 1 + below(6)));
-	while ((s = map_next(&run->touched, &at))) {
-		struct frame *f = atom_find(replica_store(c->rp), s->k1);
-
-		if (f)
-			history_compare(run, c->rp, f);
-	}
+	touched_compare(run, c->rp);
 	r = entry_get(run, index, &b);
 	if (r->kind == REC_DROP && r->engine == c->id && c->verdicts.at[index - c->first] == VERDICT_OK) {
 		struct atoms_payload list;
@@ -697,12 +706,12 @@ static void cache_turn(struct run *run, struct cache *c)
 		cache_close(c);
 		return;
 	}
-	for (uint64_t n = below(4); n && replica_applied(c->rp) < run->w.last; n--)
-		cache_apply(run, c);
+	for (uint64_t n = below(6) ? 0 : below(20); n && replica_applied(c->rp) < run->w.last; n--)
+		cache_apply(run, c); /* in bursts: it falls behind, then fetches are late */
 	for (uint64_t n = below(4); n; n--)
 		cache_ask(run, c);
 	for (int i = 0; i < FETCHES; i++)
-		if (c->fetches[i].atom && !below(4))
+		if (c->fetches[i].atom && !below(12))
 			cache_deliver(run, c, &c->fetches[i]);
 }
 

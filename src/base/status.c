@@ -78,7 +78,7 @@ enum status error_set(struct error *err, enum status code, const char *fmt, ...)
 	va_end(ap);
 	err->code = code;
 	err->position = 0;
-	err->detail[0] = err->hint[0] = '\0';
+	err->detail[0] = err->hint[0] = err->context[0] = '\0';
 	err->schema[0] = err->relation[0] = err->constraint[0] = err->column[0] = '\0';
 	return code;
 }
@@ -91,6 +91,17 @@ void error_detail(struct error *err, const char *fmt, ...)
 		return;
 	va_start(ap, fmt);
 	field_vset(err->detail, sizeof err->detail, fmt, ap);
+	va_end(ap);
+}
+
+void error_context(struct error *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return;
+	va_start(ap, fmt);
+	field_vset(err->context, sizeof err->context, fmt, ap);
 	va_end(ap);
 }
 

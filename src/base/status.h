@@ -37,6 +37,9 @@
 	X(NULL_NOT_ALLOWED, "22004", "null value not allowed")                             \
 	X(BAD_DATETIME, "22007", "invalid date or time")                                   \
 	X(DATETIME_RANGE, "22008", "date or time out of range")                            \
+	X(LOG_ARGUMENT, "2201E", "invalid argument for logarithm")                         \
+	X(POWER_ARGUMENT, "2201F", "invalid argument for power function")                  \
+	X(BAD_REGEX, "2201B", "invalid regular expression")                                \
 	X(SUBSTRING, "22011", "negative substring length")                                 \
 	X(DIVISION_BY_ZERO, "22012", "division by zero")                                   \
 	X(BAD_PARAMETER, "22023", "invalid parameter value")                               \
@@ -57,6 +60,7 @@
 	X(NO_TRANSACTION, "25P01", "there is no transaction in progress")                  \
 	X(IN_FAILED_TRANSACTION, "25P02", "current transaction is aborted")                \
 	X(BAD_PREPARED_NAME, "26000", "prepared statement does not exist")                 \
+	X(DEPENDENT_OBJECTS, "2BP01", "other objects depend on it")                        \
 	X(AUTH, "28000", "not allowed")                                                    \
 	X(BAD_SAVEPOINT, "3B001", "savepoint does not exist")                              \
 	X(BAD_PORTAL, "34000", "portal does not exist")                                    \
@@ -135,6 +139,7 @@ struct error {
 	char message[512];  /* lower case, the cause with its values */
 	char detail[256];   /* "" none */
 	char hint[256];     /* what to do; "" none */
+	char context[256];  /* where in the input, as COPY's line; "" none */
 	char schema[64];    /* error fields s, t, n, c of the wire protocol; "" none */
 	char relation[64];
 	char constraint[64];
@@ -145,6 +150,7 @@ struct error {
 enum status error_set(struct error *err, enum status code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void error_detail(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void error_context(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void error_hint(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void error_clear(struct error *err);
 

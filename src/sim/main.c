@@ -218,6 +218,7 @@ int sim_main(int argc, char **argv)
 	signal(SIGSEGV, crash_handler);
 	signal(SIGBUS, crash_handler);
 	signal(SIGFPE, crash_handler);
+	signal(SIGTERM, crash_handler); /* the time is over: say where it was */
 	for (uint64_t i = 0; i < o.seeds && good; i++)
 		good = run_seed(o.seed + i, o.twice || (i == 0 && o.seeds > 1));
 	print_statistics();

@@ -68,6 +68,7 @@ static void report(struct pg_conn *c, char type, const char *severity, enum stat
 	if (what->position > 0)
 		snprintf(position, sizeof position, "%d", what->position);
 	field(&c->out, 'P', position);
+	field(&c->out, 'W', what->context);
 	field(&c->out, 's', what->schema);
 	field(&c->out, 't', what->relation);
 	field(&c->out, 'c', what->column);

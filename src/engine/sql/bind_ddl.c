@@ -406,7 +406,7 @@ static bool drop_allowed(struct bind *b, const struct raw_stmt *raw, const struc
 	enum status st;
 
 	if (rel->kind == REL_INDEX && rel->index->constraint) {
-		bind_fail(b, ST_OBJECT_IN_USE, 0, "cannot drop index %s because constraint %s on table %s requires it",
+		bind_fail(b, ST_DEPENDENT_OBJECTS, 0, "cannot drop index %s because constraint %s on table %s requires it",
 			  rel->index->name, rel->index->name, rel->table->name);
 		error_hint(b->cx->err, "You can drop constraint %s on table %s instead.", rel->index->name, rel->table->name);
 		return false;
@@ -421,7 +421,7 @@ static bool drop_allowed(struct bind *b, const struct raw_stmt *raw, const struc
 	if (st != ST_OK || owner.kind != REL_TABLE || rel->sequence->owned_by_attno > owner.table->column_count ||
 	    !owner.table->columns[rel->sequence->owned_by_attno - 1].default_sql)
 		return true;
-	bind_fail(b, ST_OBJECT_IN_USE, 0, "cannot drop sequence %s because other objects depend on it", rel->sequence->name);
+	bind_fail(b, ST_DEPENDENT_OBJECTS, 0, "cannot drop sequence %s because other objects depend on it", rel->sequence->name);
 	bind_detail(b, "default value for column %s of table %s depends on sequence %s",
 		    owner.table->columns[rel->sequence->owned_by_attno - 1].name, owner.table->name, rel->sequence->name);
 	bind_hint(b, "Use DROP ... CASCADE to drop the dependent objects too.");

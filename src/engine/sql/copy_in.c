@@ -165,14 +165,14 @@ static bool utf8_ok(const uint8_t *p, size_t n, size_t *bad)
 
 static enum status place(struct copy_in *c, enum status st, struct error *err, const struct field *f)
 {
-	if (err->detail[0] == 0) {
+	if (err->context[0] == 0) {
 		if (c->column[0] && f && !f->null)
-			error_detail(err, "COPY %s, line %llu, column %s: \"%.*s\"", c->table->name, (unsigned long long)c->line,
+			error_context(err, "COPY %s, line %llu, column %s: \"%.*s\"", c->table->name, (unsigned long long)c->line,
 				     c->column, f->bytes > 100 ? 100 : (int)f->bytes, f->p);
 		else if (c->column[0])
-			error_detail(err, "COPY %s, line %llu, column %s", c->table->name, (unsigned long long)c->line, c->column);
+			error_context(err, "COPY %s, line %llu, column %s", c->table->name, (unsigned long long)c->line, c->column);
 		else
-			error_detail(err, "COPY %s, line %llu", c->table->name, (unsigned long long)c->line);
+			error_context(err, "COPY %s, line %llu", c->table->name, (unsigned long long)c->line);
 	}
 	return st;
 }

@@ -273,7 +273,7 @@ FLOAT_UNARY(f64_floor, floor(x), false, ST_OK)
 FLOAT_UNARY(f64_round, rint(x), false, ST_OK)
 FLOAT_UNARY(f64_trunc, trunc(x), false, ST_OK)
 FLOAT_UNARY(f64_sqrt, sqrt(x), x < 0,
-	    error_set(ev->err, ST_NUMERIC_RANGE, "cannot take square root of a negative number"))
+	    error_set(ev->err, ST_POWER_ARGUMENT, "cannot take square root of a negative number"))
 FLOAT_UNARY(f64_cbrt, cbrt(x), false, ST_OK)
 FLOAT_UNARY(f64_exp, exp(x), !isinf(x) && exp(x) == 0,
 	    error_set(ev->err, ST_NUMERIC_RANGE, "value out of range: underflow"))
@@ -332,9 +332,9 @@ static enum status power_row(struct eval *ev, double x, double y, double *out)
 	double v;
 
 	if (x == 0 && y < 0)
-		return error_set(ev->err, ST_NUMERIC_RANGE, "zero raised to a negative power is undefined");
+		return error_set(ev->err, ST_POWER_ARGUMENT, "zero raised to a negative power is undefined");
 	if (x < 0 && !isinf(x) && !isinf(y) && floor(y) != y && !isnan(y))
-		return error_set(ev->err, ST_NUMERIC_RANGE,
+		return error_set(ev->err, ST_POWER_ARGUMENT,
 				 "a negative number raised to a non-integer power yields a complex result");
 	v = pow(x, y);
 	if (isinf(v) && !isinf(x) && !isinf(y))

@@ -94,7 +94,7 @@ static enum status pattern_error(struct eval *ev, int code)
 		pcre2_get_error_message(code, text, sizeof text);
 		what = (const char *)text;
 	}
-	return error_set(ev->err, ST_DATA, "invalid regular expression: %s", what);
+	return error_set(ev->err, ST_BAD_REGEX, "invalid regular expression: %s", what);
 }
 
 static enum status compile(struct eval *ev, const struct slice *pattern, uint32_t options, struct regex *re)

@@ -93,7 +93,7 @@ enum status num_sqrt(const struct num *a, struct num *r, struct arena *arena, st
 	int scale;
 
 	if (a->kind == NUM_NINF || (!num_special(a) && num_sign(a) < 0))
-		return error_set(err, ST_NUMERIC_RANGE, "cannot take square root of a negative number");
+		return error_set(err, ST_POWER_ARGUMENT, "cannot take square root of a negative number");
 	if (num_special(a)) {
 		num_assign(r, a);
 		return ST_OK;
@@ -254,9 +254,9 @@ static void ln_scale(const struct num *a, int scale, struct num *r, struct arena
 static enum status log_domain(const struct num *a, struct error *err)
 {
 	if (num_sign(a) < 0)
-		return error_set(err, ST_NUMERIC_RANGE, "cannot take logarithm of a negative number");
+		return error_set(err, ST_LOG_ARGUMENT, "cannot take logarithm of a negative number");
 	if (num_sign(a) == 0)
-		return error_set(err, ST_NUMERIC_RANGE, "cannot take logarithm of zero");
+		return error_set(err, ST_LOG_ARGUMENT, "cannot take logarithm of zero");
 	return ST_OK;
 }
 
@@ -411,7 +411,7 @@ static enum status power_special(const struct num *a, const struct num *b, struc
 			num_neg(&size);
 		c = num_compare(&size, &one);
 		if (num_sign(a) == 0 && b->kind == NUM_NINF)
-			return error_set(err, ST_NUMERIC_RANGE, "zero raised to a negative power is undefined");
+			return error_set(err, ST_POWER_ARGUMENT, "zero raised to a negative power is undefined");
 		if (c == 0)
 			num_assign(r, &one);
 		else if ((c > 0) == (b->kind == NUM_PINF))
@@ -426,7 +426,7 @@ static enum status power_special(const struct num *a, const struct num *b, struc
 	}
 	odd = is_whole(b) && b->digit_count == b->weight + 1 && b->digits[b->digit_count - 1] % 2;
 	if (a->kind == NUM_NINF && !is_whole(b))
-		return error_set(err, ST_NUMERIC_RANGE,
+		return error_set(err, ST_POWER_ARGUMENT,
 				 "a negative number raised to a non-integer power yields a complex result");
 	num_set_special(r, a->kind == NUM_NINF && odd ? NUM_NINF : NUM_PINF);
 	return ST_OK;
@@ -443,9 +443,9 @@ enum status num_power(const struct num *a, const struct num *b, struct num *r, s
 	if (num_special(a) || num_special(b))
 		return power_special(a, b, r, err);
 	if (num_sign(a) == 0 && num_sign(b) < 0)
-		return error_set(err, ST_NUMERIC_RANGE, "zero raised to a negative power is undefined");
+		return error_set(err, ST_POWER_ARGUMENT, "zero raised to a negative power is undefined");
 	if (num_sign(a) < 0 && !is_whole(b))
-		return error_set(err, ST_NUMERIC_RANGE,
+		return error_set(err, ST_POWER_ARGUMENT,
 				 "a negative number raised to a non-integer power yields a complex result");
 	if (is_whole(b) && num_to_i128(b, 0, &whole) && whole >= INT32_MIN && whole <= INT32_MAX)
 		return power_int(a, (int64_t)whole, at_least(NUM_SIG_DIGITS, a, b), r, arena, err);

@@ -9,6 +9,11 @@
 
 enum status access_wait(struct access *a, enum wait_kind kind, uint64_t id)
 {
+	if (kind == WAIT_ATOM && atom_find(replica_store(a->t->rp), id)) {
+		/* it came, ahead of us (FRAME_FUTURE): the log makes it usable, no fetch will end */
+		kind = WAIT_APPLIED;
+		id = txns_applied(a->t) + 1;
+	}
 	a->wait = kind;
 	a->wait_id = id;
 	return ST_WAIT;

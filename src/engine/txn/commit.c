@@ -36,6 +36,13 @@ void commit_free(struct txns *t, struct txn *x)
 {
 	if (!x->commit)
 		return;
+	/* parts may still be on their way: their outcome finds nobody */
+	LIST_FOREACH(it, &t->submissions) {
+		struct submission *s = CONTAINER_OF(it, struct submission, all);
+
+		if (s->ctx == x)
+			s->ctx = NULL;
+	}
 	buf_fini(&x->commit->payload);
 	MEM_FREE(t->mem, x->commit);
 	x->commit = NULL;
@@ -253,6 +260,9 @@ static void commit_done(struct txns *t, struct submission *s, enum verdict v, en
 {
 	struct txn *x = s->ctx;
 
+	grants_over(t, x, index);
+	if (v != VERDICT_OK && index) /* its intents stay open, and leaves made ahead stay, unless it says so */
+		ddl_rolled_back(t, x);
 	x->commit->decided = true;
 	x->commit->verdict = v;
 	x->commit->cause = cause;

@@ -76,8 +76,8 @@ static enum status name_free(struct access *a, const struct buf *lock_name, stru
 	char text[SCHEMA_NAME_MAX + 1];
 	const struct index_def *ix;
 	const struct ddl_change *own;
-	struct relation_def def;
 	atom_id missing = 0;
+	enum status st;
 
 	snprintf(text, sizeof text, "%.*s", name_len, name);
 	own = ddl_find_name(x, schema, text, &ix);
@@ -87,15 +87,24 @@ static enum status name_free(struct access *a, const struct buf *lock_name, stru
 
 		if (!h || !h->value)
 			return ST_OK;
-		/* it is in the catalog: free only if its owner was changed here and no longer has it */
-		if (schema_get(a->t, lock_name->data + 9, (uint32_t)lock_name->size - 9, &v, &missing) != ST_OK)
+		/*
+		 * It is in the catalog: free only if its owner was changed here and no longer has it. The originator
+		 * has said so as of its own index: a copy that is behind would not know the name yet (P9).
+		 */
+		if (h->floor > txns_applied(a->t))
+			return access_wait(a, WAIT_APPLIED, h->floor);
+		st = schema_get(a->t, lock_name->data + 9, (uint32_t)lock_name->size - 9, &v, &missing);
+		if (st == ST_WAIT) {
+			fetch_start(a->t, missing);
+			return access_wait(a, WAIT_ATOM, missing);
+		}
+		if (st)
 			return ST_OK;
 		memcpy(&id, v.p, 8);
 		memcpy(&table, v.p + 9, 8);
 		own = ddl_find(x, table ? table : id);
 		if (own)
 			return ST_OK;
-		(void)def;
 	}
 	error_set(err, ST_DUPLICATE_TABLE, "relation \"%s\" already exists", text);
 	snprintf(err->relation, sizeof err->relation, "%s", text);

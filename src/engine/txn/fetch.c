@@ -35,12 +35,14 @@ struct asked {                   /* a peer's request that waits for our applied 
 	atom_id atom;
 	seq_index index;
 };
+struct future { atom_id atom; seq_index as_of; }; /* installed, of use when as_of is applied */
 struct fetches {
 	struct list all;
 	struct map by_atom;
 	struct list asked;
 	struct timer timer, hold_timer;
 	VEC(atom_id) to_hold;
+	VEC(struct future) futures;
 	bool holding;            /* a hold record is under way */
 };
 
@@ -98,6 +100,7 @@ void fetches_reset(struct txns *t)
 		MEM_FREE(t->mem, a);
 	}
 	t->fetches->to_hold.count = 0;
+	t->fetches->futures.count = 0;
 	t->fetches->holding = false;
 	timer_cancel(t->timers, &t->fetches->timer);
 	timer_cancel(t->timers, &t->fetches->hold_timer);
@@ -107,6 +110,7 @@ void fetches_fini(struct txns *t)
 {
 	fetches_reset(t);
 	VEC_FINI(t->mem, &t->fetches->to_hold);
+	VEC_FINI(t->mem, &t->fetches->futures);
 	map_fini(&t->fetches->by_atom);
 	MEM_FREE(t->mem, t->fetches);
 }
@@ -118,7 +122,7 @@ seq_index fetches_oldest(const struct txns *t)
 	LIST_FOREACH(it, &t->fetches->all) {
 		const struct fetch *f = CONTAINER_OF(it, struct fetch, all);
 
-		if (f->asked_index < oldest)
+		if (f->asked_index && f->asked_index < oldest) /* 0: nobody is asked yet, nothing will be replayed */
 			oldest = f->asked_index;
 	}
 	return oldest;
@@ -189,6 +193,17 @@ void fetch_start(struct txns *t, atom_id atom)
 	t->host->kick(t->ctx);
 }
 
+/* The atom can be read now. */
+static void of_use(struct txns *t, atom_id atom)
+{
+	LIST_FOREACH(it, &t->fetches->all)
+		if (CONTAINER_OF(it, struct fetch, all)->blocked)
+			CONTAINER_OF(it, struct fetch, all)->again = true;
+	txns_wake(t, WAIT_ATOM, atom);
+	txns_wake(t, WAIT_SLOTS, 0); /* row ids may have waited for a catalog leaf */
+	t->host->kick(t->ctx);
+}
+
 static void fetch_done(struct txns *t, struct fetch *f)
 {
 	struct frame *frame;
@@ -206,16 +221,16 @@ static void fetch_done(struct txns *t, struct fetch *f)
 			replica_drop_copy(t->rp, frame);
 	}
 	if (st == ST_OK || st == ST_DUPLICATE) {
+		struct future later = {atom, f->as_of};
+
 		t->stats.fetch_bytes += f->image_bytes + f->tail_bytes;
 		fetch_free(t, f);
 		if (st == ST_OK)
 			fetches_hold(t, atom);
-		LIST_FOREACH(it, &t->fetches->all)
-			if (CONTAINER_OF(it, struct fetch, all)->blocked)
-				CONTAINER_OF(it, struct fetch, all)->again = true;
-		txns_wake(t, WAIT_ATOM, atom);
-		txns_wake(t, WAIT_SLOTS, 0); /* row ids may have waited for a catalog leaf */
-		t->host->kick(t->ctx);
+		if (st == ST_OK && later.as_of > txns_applied(t))
+			VEC_PUSH(t->mem, &t->fetches->futures, later); /* who waits for it is woken then */
+		else
+			of_use(t, atom);
 		return;
 	}
 	log_event(t->log, LOG_TXN, LOG_INFO, "fetch repeated", "atom=%llu from=%llu cause=%s",
@@ -223,7 +238,7 @@ static void fetch_done(struct txns *t, struct fetch *f)
 	mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
 	f->bytes = NULL;
 	f->image_bytes = f->tail_bytes = f->received = 0;
-	f->again = true;
+	f->again = f->attempt % HOLDERS_TRIED != 0; /* else the timer repeats it: not a loop as fast as the network */
 	t->host->kick(t->ctx);
 }
 
@@ -268,7 +283,7 @@ static void on_not_here(struct txns *t, engine_id from, struct reader *r)
 	if (r->bad || !f || f->from != from)
 		return;
 	f->not_before = as_of;
-	f->again = true;
+	f->again = as_of > txns_applied(t) || f->attempt % HOLDERS_TRIED != 0;
 	t->host->kick(t->ctx);
 }
 
@@ -361,6 +376,17 @@ void fetches_message(struct txns *t, engine_id from, uint8_t type, struct reader
 
 void fetches_turn(struct txns *t)
 {
+	size_t kept = 0, futures = t->fetches->futures.count;
+
+	for (size_t i = 0; i < futures; i++) {
+		struct future later = t->fetches->futures.at[i];
+
+		if (later.as_of > txns_applied(t))
+			t->fetches->futures.at[kept++] = later;
+		else
+			of_use(t, later.atom);
+	}
+	t->fetches->futures.count = kept;
 	LIST_FOREACH_SAFE(it, tmp, &t->fetches->all) {
 		struct fetch *f = CONTAINER_OF(it, struct fetch, all);
 

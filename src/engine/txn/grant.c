@@ -11,8 +11,9 @@
 #include "engine/txn/txn_int.h"
 
 #define GRANT_HEAD_BYTES 39 /* of MSG_GRANT before its items */
-#define PROBE_HOPS_MAX 64
+#define PROBE_HOPS_MAX 250
 #define PROBE_BLOCKERS_MAX 64
+#define PROBES_MAX 16       /* waits from which probes start at a time: each may visit all that wait */
 
 /* -- coordinator's side -------------------------------------------------------------------------------- */
 
@@ -40,6 +41,7 @@ void grants_init(struct txns *t)
 {
 	t->locks = lock_table_new(t->mem);
 	map_init(&t->calls, t->mem);
+	bmap_init(&t->probes_seen, t->mem);
 	list_init(&t->served);
 }
 
@@ -49,8 +51,10 @@ void grants_call_free(struct txns *t, struct txn *x)
 
 	if (!c)
 		return;
-	for (uint32_t i = 0; i < c->part_count; i++)
+	for (uint32_t i = 0; i < c->part_count; i++) {
+		x->abandoned = x->abandoned || (!c->parts[i].answered && c->parts[i].engine != t->self);
 		map_remove(&t->calls, c->parts[i].request);
+	}
 	arena_fini(&c->arena);
 	MEM_FREE(t->mem, c);
 	x->call = NULL;
@@ -337,22 +341,38 @@ static void on_granted(struct txns *t, engine_id from, struct reader *r)
 		txns_wake(t, WAIT_LOCK, c->x->id);
 }
 
-void grants_release(struct txns *t, struct txn *x)
+/* To every engine that was ever asked: a request may still be queued there. */
+static void release_send(struct txns *t, struct txn *x, seq_index over)
 {
 	struct buf b;
 
-	grants_call_free(t, x);
-	if (x->self != t->self)
-		return;
 	buf_init(&b, t->mem);
 	put_u8(&b, MSG_RELEASE);
 	put_u64(&b, x->id);
-	/* to every engine that was ever asked: a request may still be queued there */
+	put_u64(&b, over);
 	for (size_t i = 0; i < x->asked.count; i++)
 		if (x->asked.at[i] != t->self)
 			peer_send(t, x->asked.at[i], &b);
 	buf_fini(&b);
+}
+
+void grants_release(struct txns *t, struct txn *x)
+{
+	grants_call_free(t, x);
+	if (x->self != t->self)
+		return;
+	release_send(t, x, 0);
 	grants_commit_applied(t, t->self, x->id);
+}
+
+/*
+ * Its record is in the log, which ends its locks (P8). But a request of a statement that was given up may reach its
+ * originator after the record did, and would hold its locks for ever: the release comes behind it in the same session.
+ */
+void grants_over(struct txns *t, struct txn *x, seq_index index)
+{
+	if (x->abandoned && index && x->self == t->self)
+		release_send(t, x, index);
 }
 
 /* -- originator's side ----------------------------------------------------------------------------------- */
@@ -612,6 +632,8 @@ void grants_commit_applied(struct txns *t, engine_id engine, txn_id txn)
 			served_free(t, s);
 	}
 	lock_release_owner(t->locks, engine, txn);
+	if (!list_empty(&t->served)) /* it may have got its locks now, and a session's rollback is outside of a turn */
+		t->host->kick(t->ctx);
 }
 
 void grants_removed(struct txns *t, engine_id who)
@@ -662,6 +684,7 @@ void grants_fini(struct txns *t)
 		served_free(t, CONTAINER_OF(it, struct served, all));
 	lock_table_free(t->locks);
 	map_fini(&t->calls);
+	bmap_fini(&t->probes_seen);
 }
 
 /* -- deadlocks (P12): edge chasing (Chandy, Misra, Haas 1983) ----------------------------------------------- */
@@ -669,10 +692,13 @@ void grants_fini(struct txns *t)
 /*
  * A probe follows the waits of its initiator. At a coordinator it asks "does this transaction wait?", at an originator "for
  * whom?". Back at its initiator it has closed a cycle, and the youngest it met is ended.
+ *
+ * A coordinator forwards one probe once only: paths through a queue of n waiters are many (2^n, were each told of all before
+ * it), and 24 sessions that waited for one row kept an engine busy for longer than the heartbeat limit.
  */
 struct probe {
 	struct lock_owner_id initiator, target, youngest;
-	uint64_t youngest_start;
+	uint64_t youngest_start, round; /* round: of who started it, so that the next one goes all the way again */
 	uint8_t hops, at_originator;
 };
 
@@ -741,6 +767,17 @@ static struct txn *find_txn(struct txns *t, txn_id id)
 	return NULL;
 }
 
+/* Has this probe been forwarded for its target already? Forgotten when this engine starts its own next round. */
+static bool probe_seen(struct txns *t, const struct probe *p)
+{
+	const uint64_t key[4] = {p->initiator.engine, p->initiator.txn, p->target.txn, p->round};
+
+	if (bmap_find(&t->probes_seen, key, sizeof key))
+		return true;
+	bmap_put(&t->probes_seen, key, sizeof key, t);
+	return false;
+}
+
 static void on_probe(struct txns *t, struct reader *r)
 {
 	struct probe p;
@@ -760,7 +797,7 @@ static void on_probe(struct txns *t, struct reader *r)
 		return;
 	}
 	x = find_txn(t, p.target.txn);
-	if (!x || !x->call)
+	if (!x || !x->call || probe_seen(t, &p))
 		return;
 	p.at_originator = 1;
 	for (uint32_t i = 0; i < x->call->part_count; i++)
@@ -770,16 +807,25 @@ static void on_probe(struct txns *t, struct reader *r)
 
 void grants_probe(struct txns *t)
 {
-	uint64_t now = txns_now(t);
+	uint64_t now = txns_now(t), waiting = 0, round;
 	struct lock_request *rq = NULL;
 
-	if (now < t->deadlock_timeout_us)
+	if (now < t->deadlock_timeout_us || now < t->probe_at_us)
 		return;
-	while ((rq = lock_waiting_next(t->locks, rq, now - t->deadlock_timeout_us))) {
-		struct probe p = {.initiator = lock_request_owner(rq)};
+	t->probe_at_us = now + t->deadlock_timeout_us / 2;
+	bmap_fini(&t->probes_seen);
+	bmap_init(&t->probes_seen, t->mem);
+	round = t->self << 32 | ++t->probe_round; /* a call's parts at several originators are probed by each */
+	while ((rq = lock_waiting_next(t->locks, rq, now - t->deadlock_timeout_us)))
+		waiting++;
+	/* some at a time, all in turn */
+	for (uint64_t n = 0; (rq = lock_waiting_next(t->locks, rq, now - t->deadlock_timeout_us)); n++) {
+		struct probe p = {.initiator = lock_request_owner(rq), .round = round};
 
-		probe_blockers(t, rq, p);
+		if ((n + waiting - t->probe_from % waiting) % waiting < PROBES_MAX)
+			probe_blockers(t, rq, p);
 	}
+	t->probe_from = waiting > PROBES_MAX ? (t->probe_from + PROBES_MAX) % waiting : 0;
 }
 
 static void on_victim(struct txns *t, struct reader *r)
@@ -795,6 +841,7 @@ static void on_victim(struct txns *t, struct reader *r)
 void grants_message(struct txns *t, engine_id from, uint8_t type, struct reader *r)
 {
 	txn_id txn;
+	seq_index over;
 
 	switch (type) {
 	case MSG_GRANT:
@@ -811,7 +858,9 @@ void grants_message(struct txns *t, engine_id from, uint8_t type, struct reader 
 		break;
 	default:
 		txn = get_u64(r);
-		if (!r->bad)
+		over = get_u64(r);
+		/* not applied here yet: then the record, when it is, ends what was asked before this message */
+		if (!r->bad && over <= txns_applied(t))
 			grants_commit_applied(t, from, txn);
 	}
 }

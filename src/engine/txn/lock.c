@@ -434,14 +434,15 @@ uint32_t lock_blockers(const struct lock_request *rq, struct lock_owner_id *out,
 			if (h->owner != rq->owner && n < max && conflict(h->mode, it->mode))
 				out[n++] = (struct lock_owner_id){h->owner->engine, h->owner->txn};
 		}
-		/* and those that are before it in the queue */
-		LIST_FOREACH(q_it, &it->lock->queue) {
+		/* and who is just before it in the queue: that one's own blockers include the others before it */
+		for (struct list *q_it = it->of_lock.prev; q_it != &it->lock->queue; q_it = q_it->prev) {
 			const struct item *q = CONTAINER_OF(q_it, struct item, of_lock);
 
-			if (q == it)
-				break;
-			if (q->rq->owner != rq->owner && n < max)
+			if (q->rq->owner == rq->owner)
+				continue;
+			if (n < max)
 				out[n++] = (struct lock_owner_id){q->rq->owner->engine, q->rq->owner->txn};
+			break;
 		}
 	}
 	return n;

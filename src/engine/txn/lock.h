@@ -43,7 +43,10 @@ bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_i
 bool lock_any_keys(const struct lock_table *lt, rel_id storage);
 
 struct lock_owner_id { engine_id engine; txn_id txn; };
-/* Whom this request waits for, right now: at most max. */
+/*
+ * Whom this request waits for, right now: at most max. Of those before it in a queue only the nearest, who waits for the
+ * others.
+ */
 uint32_t lock_blockers(const struct lock_request *rq, struct lock_owner_id *out, uint32_t max);
 struct lock_owner_id lock_request_owner(const struct lock_request *rq);
 /* Requests that wait here since before @since_us, for deadlock probes; NULL at the end. Start with NULL. */

@@ -17,7 +17,7 @@ struct peer {
 	struct list out;       /* struct out_message */
 	uint64_t next_out, next_in;
 	bool ack_due;
-	uint64_t sent_us;
+	uint64_t waits_us;     /* since when the oldest one waits for its acknowledgement, or was repeated */
 };
 struct peers { struct map by_id; struct timer timer; bool dirty; struct list local; };
 
@@ -67,7 +67,6 @@ static void peer_transmit(struct txns *t, struct peer *p)
 		put_bytes(&b, m->data, m->bytes);
 	}
 	p->ack_due = false;
-	p->sent_us = txns_now(t);
 	t->host->send(t->ctx, p->id, b.data, b.size);
 	buf_fini(&b);
 }
@@ -91,7 +90,9 @@ static void timer_fire(struct timer *tm, void *ctx)
 	while ((s = map_next(&t->peers->by_id, &at))) {
 		struct peer *p = s->value;
 
-		if (!list_empty(&p->out) && now - p->sent_us >= PEER_RETRY_US) {
+		/* counted from the oldest one: new ones behind a lost one must not put its repetition off for ever */
+		if (!list_empty(&p->out) && now - p->waits_us >= PEER_RETRY_US) {
+			p->waits_us = now;
 			LIST_FOREACH(it, &p->out)
 				CONTAINER_OF(it, struct out_message, all)->sent = false;
 		}
@@ -152,6 +153,8 @@ void peer_send(struct txns *t, engine_id to, const struct buf *msg)
 	}
 	p = peer_get(t, to);
 	m->number = p->next_out++;
+	if (list_empty(&p->out))
+		p->waits_us = txns_now(t);
 	list_push_back(&p->out, &m->all);
 	t->peers->dirty = true;
 	if (!timer_armed(&t->peers->timer))
@@ -239,6 +242,7 @@ void peers_message(struct txns *t, engine_id from, struct reader *r)
 
 		if (m->number > ack)
 			break;
+		p->waits_us = txns_now(t);
 		list_remove(&m->all);
 		mem_free(t->mem, m, sizeof *m + m->bytes);
 	}

@@ -127,6 +127,10 @@ static void reserved(struct txns *t, struct submission *s, enum verdict v, enum 
 		r->next = r->wanted_next;
 		r->left = r->wanted_left;
 		t->stats.reserves++;
+	} else { /* what it was to set is not set: once more */
+		LIST_FOREACH(it, &t->sequences->asks)
+			if (CONTAINER_OF(it, struct ask, all)->sequence == s->arg)
+				CONTAINER_OF(it, struct ask, all)->set_sent = false;
 	}
 	t->host->kick(t->ctx);
 }

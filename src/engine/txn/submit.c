@@ -14,7 +14,7 @@ static void resubmit_fire(struct timer *tm, void *ctx)
 	struct txns *t = ctx;
 
 	if (!list_empty(&t->submissions)) {
-		if (txns_now(t) - t->last_send_us >= t->resubmit_us)
+		if (txns_now(t) - t->submit_waits_us >= t->resubmit_us)
 			txns_resubmit(t);
 		timer_arm(t->timers, tm, txns_now(t) + t->resubmit_us);
 	}
@@ -62,6 +62,8 @@ struct submission *txns_submit(struct txns *t, struct record *r, const struct bu
 	s->bytes = mem_alloc(t->mem, b.size);
 	memcpy(s->bytes, b.data, b.size);
 	buf_fini(&b);
+	if (list_empty(&t->submissions))
+		t->submit_waits_us = txns_now(t);
 	list_push_back(&t->submissions, &s->all);
 	if (!timer_armed(&t->resubmit_timer))
 		timer_arm(t->timers, &t->resubmit_timer, txns_now(t) + t->resubmit_us);
@@ -92,7 +94,6 @@ void submit_flush(struct txns *t)
 			put_u8(&b, MSG_SUBMIT);
 		buf_put(&b, s->bytes, s->size);
 		s->sent = true;
-		t->last_send_us = txns_now(t);
 	}
 	if (b.size)
 		t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
@@ -105,6 +106,7 @@ void txns_resubmit(struct txns *t)
 		CONTAINER_OF(it, struct submission, all)->sent = false;
 	if (!list_empty(&t->submissions))
 		t->stats.resubmits++;
+	t->submit_waits_us = txns_now(t);
 	submit_flush(t);
 }
 
@@ -117,6 +119,7 @@ void submit_applied(struct txns *t, const struct record *r, enum verdict v, enum
 	s = CONTAINER_OF(t->submissions.next, struct submission, all);
 	ASSERT_OP(s->seq, ==, r->seq); /* the log has our records in our order, each once */
 	list_remove(&s->all);
+	t->submit_waits_us = txns_now(t);
 	if (s->done)
 		s->done(t, s, v, cause, r->index);
 	submission_free(t, s);
@@ -129,8 +132,9 @@ void submit_fail_all(struct txns *t)
 
 		list_remove(&s->all);
 		if (s->done)
-			s->done(t, s, VERDICT_VOID, VOID_SENDER, 0);
+			s->done(t, s, VERDICT_VOID, VOID_SENDER, t->removed_at);
 		submission_free(t, s);
 	}
 	t->next_seq = 1;
+	t->removed_at = 0;
 }

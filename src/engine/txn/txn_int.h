@@ -63,6 +63,7 @@ struct txn {
 	bool victim;              /* a deadlock ends here */
 	bool stale;               /* its snapshot was given up for room (S7) */
 	bool doomed;              /* an engine that granted to it is gone (P11) */
+	bool abandoned;           /* a request to a peer was given up before its answer came */
 	struct arena arena;       /* its own */
 	struct overlay overlay;
 	struct bmap held;         /* lock key -> struct held_lock: what it was granted */
@@ -128,7 +129,10 @@ struct txns {
 	const struct replica_events *host_events;
 	void *ctx;
 	struct replica *rp;
-	uint64_t parts_asked_us, replica_resets;
+	uint64_t parts_asked_us, replica_resets, probe_at_us, probe_from;
+	uint32_t probe_round;
+	struct bmap probes_seen;
+	seq_index removed_at;          /* own removal, applied: what is not seen in the log before it is void */
 	size_t undo_limit_bytes;
 	engine_id self;
 	bool archive;
@@ -140,7 +144,7 @@ struct txns {
 	/* submissions */
 	struct list submissions;
 	uint64_t next_seq;
-	uint64_t last_send_us;
+	uint64_t submit_waits_us;      /* since when the oldest one waits to be seen in the log, or was sent again */
 	struct timer resubmit_timer, tick_timer;
 	/* modules */
 	struct lock_table *locks;
@@ -222,6 +226,7 @@ void grants_turn(struct txns *t);
 void grants_probe(struct txns *t); /* now and then: deadlocks */
 void grants_commit_applied(struct txns *t, engine_id engine, txn_id txn);
 void grants_release(struct txns *t, struct txn *x); /* the transaction rolled back, or never wrote */
+void grants_over(struct txns *t, struct txn *x, seq_index index); /* its commit record was applied here, or void */
 void grants_call_free(struct txns *t, struct txn *x);
 
 /* slots.c: row ids for inserts */

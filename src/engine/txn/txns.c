@@ -30,6 +30,8 @@ static void on_member_removed(void *ctx, const struct member *m, uint8_t cause)
 {
 	struct txns *t = ctx;
 
+	if (m->id == t->self) /* P25: the log up to here is read, so what it does not have is rolled back */
+		t->removed_at = txns_applied(t) + 1;
 	peers_removed(t, m->id);
 	fetches_removed(t, m->id);
 	if (t->self && m->id != t->self) {

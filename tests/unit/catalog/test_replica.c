@@ -1013,7 +1013,7 @@ static void test_replica_random(void)
 				       REC_DROP, REC_RESERVE, REC_INTENT, REC_FINISH, REC_JOIN, REC_REMOVE, REC_AUDIT};
 	uint64_t totals[8 + (REC_KIND_MAX + 1) * 4] = {0};
 	const char *only = getenv("REPLICA_SEED"), *more = getenv("REPLICA_SEEDS");
-	uint64_t seeds = more ? strtoull(more, NULL, 10) : getenv("VALENCE_LONG") ? 60 : 6;
+	uint64_t seeds = more ? strtoull(more, NULL, 10) : getenv("VALENCE_LONG") ? 60 : 12;
 
 	if (only) {
 		run_seed(strtoull(only, NULL, 10), 1500, totals);

@@ -763,6 +763,20 @@ static enum void_cause apply_split(struct replica *rp, const struct record *r)
 }
 
 /* MOVE, HOLD, DROP: atom by atom; each data catalog leaf, or the root, judges its own (P5, P15). */
+/*
+ * Ids are never reused: those of removed engines would fill the list for good. An edit of the list may leave them out, as it
+ * sets the field to the originator of this index.
+ */
+static void drop_dead(struct replica *rp, struct hold *h)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < h->count; i++)
+		if (root_member(rp, h->holders[i]))
+			h->holders[kept++] = h->holders[i];
+	h->count = kept;
+}
+
 static bool change_hold(struct replica *rp, const struct record *r, struct hold *h, engine_id target)
 {
 	const struct member *m;
@@ -777,7 +791,10 @@ static bool change_hold(struct replica *rp, const struct record *r, struct hold 
 		return true;
 	case REC_HOLD:
 		m = root_member(rp, r->engine);
-		if (m->kind == ENGINE_ARCHIVE || hold_has(h, r->engine) || h->count == HOLDERS_MAX)
+		if (m->kind == ENGINE_ARCHIVE || hold_has(h, r->engine))
+			return false;
+		drop_dead(rp, h);
+		if (h->count == HOLDERS_MAX)
 			return false;
 		h->originator = now;
 		h->holders[h->count++] = r->engine;

@@ -20,6 +20,7 @@ VALENCE = os.environ.get("VALENCE", os.path.join(TOP, "build", "valence"))
 PORT_BASE = int(os.environ.get("PORT_BASE", "21000"))
 TEST_DIR = os.environ.get("TEST_DIR") or tempfile.mkdtemp()
 OWN_DIR = "TEST_DIR" not in os.environ
+SLOW = int(os.environ.get("VALENCE_SLOW") or 1)  # limits of time are so many times as long (sanitizers)
 
 failures = []
 processes = []
@@ -51,7 +52,8 @@ def finish():
 
 def valence(*args, timeout=90):
     """Runs the command; (exit status, standard output, standard error)."""
-    done = subprocess.run([VALENCE, *map(str, args)], capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run([VALENCE, *map(str, args)], capture_output=True, text=True, timeout=timeout * SLOW,
+                          check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -69,7 +71,7 @@ class Engine:
             return f.read()
 
     def wait(self, timeout=20):
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * SLOW)
 
     def stop(self, timeout=20):
         self.process.send_signal(signal.SIGTERM)
@@ -99,12 +101,13 @@ class Cluster:
 def psql(port, text):
     """(exit status, output, errors) of psql for one string of statements."""
     done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(port), "-U",
-                           "valence", "-d", "valence", "-c", text], capture_output=True, text=True, timeout=60,
+                           "valence", "-d", "valence", "-c", text], capture_output=True, text=True, timeout=60 * SLOW,
                           env=dict(os.environ, PGCONNECT_TIMEOUT="5"), check=False)
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
 def eventually(seconds, what, f):
+    seconds *= SLOW
     until = time.monotonic() + seconds
     while not f():
         if time.monotonic() > until:

@@ -71,7 +71,7 @@ sql()
 # eventually SECONDS COMMAND...: the command, again and again, until it succeeds
 eventually()
 {
-	lib_until=$(($(date +%s) + $1))
+	lib_until=$(($(date +%s) + $1 * ${VALENCE_SLOW:-1}))
 	shift
 	until "$@"; do
 		[ "$(date +%s)" -lt "$lib_until" ] || fail "not in time: $*"

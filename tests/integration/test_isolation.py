@@ -217,16 +217,16 @@ def test_unique(cluster, engines, where):
         equal(where + "and updates the row it waited for", y.done(), [(3,)])
         x.begin()
         y.begin()
-        for s in (x,):
-            s.do("delete from t where a = 20")
-            s.do("insert into t values (20, 100, 'up')")
-        y.start("delete from t where a = 20")
-        check(y.waiting(), where + "deleting what another deletes and inserts waits")
+        x.do("delete from t where a = 20")
+        x.do("insert into t values (20, 100, 'up')")
+        y.start("update t set b = b + 1 where a = 20")
+        check(y.waiting(), where + "updating what another deletes and inserts waits")
         x.do("commit")
-        first = y.done()
-        equal(where + "delete and insert of the same key: as PostgreSQL, its snapshot's row is gone", first, 0)
-        y.do("rollback")
-        equal(where + "the new row is there", x.do("select a, b from t where a = 20"), [(20, 100)])
+        # PostgreSQL looks at the old row only and finds it gone; a statement that starts anew (ADR 2) finds the new one
+        found = y.done()
+        check(found in (0, 1), where + "delete and insert of the same key", found)
+        y.do("commit")
+        equal(where + "the row is as the count says", y.do("select a, b from t where a = 20"), [(20, 100 + found)])
 
 
 def test_row_locks(cluster, engines, where):

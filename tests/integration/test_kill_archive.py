@@ -4,7 +4,7 @@ import time
 import lib
 import transfers
 from lib import check, equal
-from valence_cluster import Cluster, say
+from valence_cluster import Cluster
 
 
 def main():
@@ -27,8 +27,8 @@ def main():
         if turn == 0:
             check(all(c.connection for c in load.clients), "sessions at the caches live on")
     load.finish()
-    say("     longest time without an acknowledged transfer: %.0f ms from the kill, %.0f ms from the start of a1" % (
-        load.gap(at), load.gap(started)))
+    load.gap(at, "the kill of a1")
+    load.gap(started, "the start of a1")
     cluster.level()
     for name in cluster.names:
         load.verify(name)

@@ -12,7 +12,7 @@ def main():
     transfers.create(cluster, "c1")
     load = transfers.Load(cluster, ["c1", "c2"])
     load.start()
-    gaps = []
+    kills = []
     for _ in range(2):
         load.goes_on("before the leader is killed")
         leader = cluster.leader("c1")
@@ -21,7 +21,7 @@ def main():
         at = time.monotonic()
         cluster.kill(leader)
         load.goes_on("without %s, which led" % leader)
-        gaps.append(at)
+        kills.append((leader, at))
         new = cluster.leader("c1")
         check(new in cluster.archives and new != leader, "another archive leads", new)
         cluster.start(leader)
@@ -30,8 +30,8 @@ def main():
         lib.eventually(30, leader + " follows", lambda: cluster.one(
             leader, "select valence.applied_index()") > cluster.one("c1", "select valence.applied_index()") - 1000)
     load.finish()
-    for at in gaps:
-        say("     longest time without an acknowledged transfer, from the kill on: %.0f ms" % load.gap(at))
+    for leader, at in kills:
+        load.gap(at, "the kill of " + leader)
     cluster.level()
     for name in cluster.names:
         load.verify(name)

@@ -26,7 +26,7 @@ def paused(cluster, load, name, what):
     check((cluster.id_of(name, at=other) or 0) > old, name + " has a new id", old)
     lib.eventually(30, name + " answers", lambda: cluster.answers(name))
     load.goes_on("with %s back" % name)
-    if name in cluster.caches:
+    if name in cluster.caches:  # its sessions lived on, or its clients came home
         before = load.count([name])
         lib.eventually(30, "transfers are done at %s again" % name, lambda: load.count([name]) > before + 20)
     return at
@@ -43,7 +43,7 @@ def main():
     times.append((leader, paused(cluster, load, leader, "which leads the archives")))
     load.finish()
     for name, at in times:
-        say("     longest time without an acknowledged transfer, from the pause of %s on: %.0f ms" % (name, load.gap(at)))
+        load.gap(at, "the pause of " + name)
     cluster.level()
     for name in cluster.names:
         load.verify(name)

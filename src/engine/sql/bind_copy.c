@@ -26,7 +26,7 @@ static bool copy_flag(struct bind *b, const struct ast_option *o, bool *out)
 		*out = true;
 	else if (o->number_ok && (o->number == 0 || o->number == 1))
 		*out = o->number == 1;
-	else if (v && (!strcasecmp(v, "true") || !strcasecmp(v, "on") || !strcasecmp(v, "match")))
+	else if (v && (!strcasecmp(v, "true") || !strcasecmp(v, "on")))
 		*out = true;
 	else if (v && (!strcasecmp(v, "false") || !strcasecmp(v, "off")))
 		*out = false;
@@ -54,6 +54,8 @@ static bool copy_option(struct bind *b, const struct ast_option *o, struct copy_
 		return copy_format(b, o, c);
 	if (!strcmp(o->name, "freeze"))
 		return copy_flag(b, o, &c->freeze);
+	if (!strcmp(o->name, "header") && o->value && !strcasecmp(o->value, "match"))
+		return c->header = c->header_match = true;
 	if (!strcmp(o->name, "header"))
 		return copy_flag(b, o, &c->header);
 	if (!strcmp(o->name, "delimiter"))

@@ -385,6 +385,33 @@ static bool quick_int(const struct field *f, uint32_t oid, struct cell *out)
 	return true;
 }
 
+/* HEADER MATCH: the first line names the columns, in the list's order. */
+static enum status match_header(struct copy_in *c, uint32_t n, struct error *err)
+{
+	const struct copy_stmt *s = c->stmt;
+
+	c->column[0] = 0;
+	if (n != s->column_count) {
+		(void)error_set(err, ST_BAD_COPY, "wrong number of fields in header line: got %u, expected %u", n, s->column_count);
+		return place(c, ST_BAD_COPY, err, NULL);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct field *f = &c->fields[i];
+		const char *name = c->table->columns[s->attnos[i] - 1].name;
+
+		if (f->null)
+			(void)error_set(err, ST_BAD_COPY, "column name mismatch in header line field %u: got null value (\"%s\"), "
+					"expected \"%s\"", i + 1, s->null_text ? s->null_text : s->csv ? "" : "\\N", name);
+		else if (f->bytes != strlen(name) || memcmp(f->p, name, f->bytes))
+			(void)error_set(err, ST_BAD_COPY, "column name mismatch in header line field %u: got \"%.*s\", expected \"%s\"",
+					i + 1, f->bytes > 100 ? 100 : (int)f->bytes, f->p, name);
+		else
+			continue;
+		return place(c, ST_BAD_COPY, err, NULL);
+	}
+	return ST_OK;
+}
+
 static enum status store_row(struct copy_in *c, uint32_t n, struct error *err)
 {
 	const struct copy_stmt *s = c->stmt;
@@ -541,6 +568,11 @@ static enum status parse(struct copy_in *c, bool last, struct error *err)
 			continue;
 		if (c->header_left) {
 			c->header_left = false;
+			if (c->stmt->header_match) {
+				st = match_header(c, n, err);
+				if (st)
+					return st;
+			}
 			continue;
 		}
 		st = store_row(c, n, err);

@@ -413,10 +413,10 @@ static enum status drop_schema(struct ddl *d, struct error *err)
 
 		if (r.kind != REL_INDEX && !strcmp(schema, d->stmt->name)) {
 			if (!d->stmt->cascade) {
-				(void)error_set(err, ST_OBJECT_IN_USE,
+				(void)error_set(err, ST_DEPENDENT_OBJECTS,
 						"cannot drop schema %s because other objects depend on it", d->stmt->name);
 				error_hint(err, "Use DROP ... CASCADE to drop the dependent objects too.");
-				return ST_OBJECT_IN_USE;
+				return ST_DEPENDENT_OBJECTS;
 			}
 			st = r.kind == REL_TABLE ? drop_table(d, id, err) : drop_sequence_relation(d, id, err);
 			if (st && st != ST_UNDEFINED_TABLE)

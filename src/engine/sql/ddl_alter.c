@@ -303,8 +303,7 @@ static enum status check_rows(struct ddl *d, const struct ddl_rows *rows, struct
 			continue;
 		for (uint32_t i = 0; i < rows->n; i++)
 			if (vec_null(&rows->cols[c - 1], i))
-				return error_set(err, ST_NOT_NULL, "column \"%s\" of relation \"%s\" contains null values",
-						 t->columns[c - 1].name, t->name);
+				return dml_contains_null(err, t, c);
 	}
 	for (uint32_t k = 0; k < d->check_count; k++) {
 		struct vec v;

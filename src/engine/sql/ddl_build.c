@@ -6,6 +6,7 @@
  */
 #include "engine/sql/ddl_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -109,8 +110,7 @@ static enum status collect(struct ddl *d, struct build *b, const struct table_de
 			if (k->null && ix->primary) {
 				for (uint32_t c = 0; c < ix->column_count; c++)
 					if (cells[ix->attnos[c] - 1].null)
-						return error_set(err, ST_NOT_NULL, "column \"%s\" of relation \"%s\" contains null values",
-								 t->columns[ix->attnos[c] - 1].name, t->name);
+						return dml_contains_null(err, t, ix->attnos[c]);
 			}
 			k->key = (struct slice){arena_dup(&b->arena, b->key.data, b->key.size), (uint32_t)b->key.size, 0};
 			k->row = rows.ids[i];

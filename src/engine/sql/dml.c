@@ -110,6 +110,14 @@ static void error_names(struct error *err, const struct table_def *t, const char
 		snprintf(err->column, sizeof err->column, "%s", column);
 }
 
+enum status dml_contains_null(struct error *err, const struct table_def *t, uint16_t attno)
+{
+	(void)error_set(err, ST_NOT_NULL, "column \"%s\" of relation \"%s\" contains null values", t->columns[attno - 1].name,
+			t->name);
+	error_names(err, t, NULL, t->columns[attno - 1].name);
+	return ST_NOT_NULL;
+}
+
 enum status dml_null_error(struct error *err, const struct table_def *t, uint16_t attno, const struct cell *cells)
 {
 	(void)error_set(err, ST_NOT_NULL, "null value in column \"%s\" of relation \"%s\" violates not-null constraint",
@@ -155,8 +163,7 @@ static enum status check_nulls(struct dml *d)
 			if (dml_new(d, i)[c].null && !d->skip[i]) {
 				enum status st = dml_null_error(d->ex->err, t, (uint16_t)(c + 1), NULL);
 
-				if (d->kind == Q_INSERT)
-					row_detail(d->ex->err, t, dml_new(d, i), d->ex->mem);
+				row_detail(d->ex->err, t, dml_new(d, i), d->ex->mem);
 				return st;
 			}
 	}

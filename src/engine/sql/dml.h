@@ -50,6 +50,8 @@ static inline struct cell *dml_new(struct dml *d, uint32_t row)
 	return d->new_cells + (size_t)row * d->table->column_count;
 }
 /* 'null value in column …' and 'duplicate key value …' with their fields; cells by attno - 1, NULL unknown. */
+/* A null that a column has already, found when NOT NULL is added; returns ST_NOT_NULL. */
+enum status dml_contains_null(struct error *err, const struct table_def *t, uint16_t attno);
 enum status dml_null_error(struct error *err, const struct table_def *t, uint16_t attno, const struct cell *cells);
 enum status dml_unique_error(struct exec *ex, const struct table_def *t, const struct index_def *ix,
 			     const struct cell *cells);

@@ -264,7 +264,7 @@ static enum status check(struct eval *ev, double x, double v)
 #define PI 3.14159265358979323846
 static enum status log_error(struct eval *ev, double x)
 {
-	return error_set(ev->err, ST_NUMERIC_RANGE,
+	return error_set(ev->err, ST_LOG_ARGUMENT,
 			 x == 0 ? "cannot take logarithm of zero" : "cannot take logarithm of a negative number");
 }
 

@@ -85,7 +85,11 @@ KERNEL(text_any_cat)
 		for (uint32_t a = 0; a < 2; a++) {
 			struct cell c = arg_cell(args, a, r);
 
-			fn_value_text(fn_arg_type(ev, fn, a), &c, &b);
+			/* as the cast to text has it, which for a boolean is not its output form */
+			if (fn_arg_type(ev, fn, a) == T_BOOL)
+				buf_put(&b, c.i ? "true" : "false", c.i ? 4 : 5);
+			else
+				fn_value_text(fn_arg_type(ev, fn, a), &c, &b);
 		}
 		st = fn_buf_take(ev, &b, &out->var[r]);
 		if (st != ST_OK)

@@ -654,9 +654,6 @@ static struct item join_pair(struct planner *pl, struct item *left, struct item 
 		;
 	} else if (hash) {
 		p = hash_join(pl, l, item_plan(pl, right), left->rels, right->rels, type, conds);
-	} else if (type == JOIN_FULL && conds->count) {
-		(void)plan_fail(pl->sh, ST_UNSUPPORTED, "FULL JOIN without an equality of both sides");
-		p = l;
 	} else if (type == JOIN_FULL) {
 		p = hash_join(pl, l, item_plan(pl, right), left->rels, right->rels, type, conds);
 	} else {

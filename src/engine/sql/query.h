@@ -136,7 +136,7 @@ struct copy_stmt {
 	uint32_t column_count;
 	uint16_t *attnos;
 	struct query *query;            /* TO: a SELECT of what is copied out. FROM: an INSERT whose source is NULL */
-	bool csv, binary, header, freeze;
+	bool csv, binary, header, header_match, freeze;
 	char delimiter, quote, escape;
 	const char *null_text;
 	bool *force_quote, *force_not_null, *force_null; /* by column of the list, or NULL */

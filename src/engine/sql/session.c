@@ -101,6 +101,7 @@ void session_settings_apply(struct sql_session *s)
 	(void)sscanf(setting(s, "extra_float_digits"), "%d", &s->values.extra_float_digits);
 	s->values.bytea_escape = !strcmp(setting(s, "bytea_output"), "escape");
 	s->timeout_us = settings_ms(setting(s, "statement_timeout")) * 1000;
+	s->lock_timeout_us = settings_ms(setting(s, "lock_timeout")) * 1000;
 	s->statement_bytes = 0;
 	{
 		double n = 0;
@@ -291,11 +292,16 @@ void sql_session_terminate(struct sql_session *s, enum status why)
 
 uint64_t sql_session_deadline_us(const struct sql_session *s)
 {
+	uint64_t at;
+
 	if (!s->active)
 		return 0;
-	if (s->sleep_until_us && (!s->deadline_us || s->sleep_until_us < s->deadline_us))
-		return s->sleep_until_us;
-	return s->deadline_us;
+	at = s->deadline_us;
+	if (s->sleep_until_us && (!at || s->sleep_until_us < at))
+		at = s->sleep_until_us;
+	if (s->lock_deadline_us && (!at || s->lock_deadline_us < at))
+		at = s->lock_deadline_us;
+	return at;
 }
 
 enum status session_interrupted(struct sql_session *s, struct error *err)
@@ -306,6 +312,8 @@ enum status session_interrupted(struct sql_session *s, struct error *err)
 		return error_set(err, ST_CANCELED, "canceling statement due to user request");
 	if (s->deadline_us && s->active && access_wall_us(s->access) >= s->deadline_us)
 		return error_set(err, ST_CANCELED, "canceling statement due to statement timeout");
+	if (s->lock_deadline_us && s->active && access_wall_us(s->access) >= s->lock_deadline_us)
+		return error_set(err, ST_LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout");
 	return ST_OK;
 }
 

@@ -100,7 +100,8 @@ struct sql_session {
 	struct value_settings values;
 	char **search_path;
 	uint32_t search_path_count;
-	uint64_t timeout_us;
+	uint64_t timeout_us, lock_timeout_us;
+	uint64_t lock_deadline_us;      /* wall clock; 0: not waiting for a lock, or no lock_timeout */
 	size_t statement_bytes;
 	bool trace;
 	struct sql_portal *active;      /* the one whose statement is open */

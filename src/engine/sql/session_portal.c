@@ -492,7 +492,7 @@ static void finished(struct sql_session *s)
 {
 	s->active = NULL;
 	s->cancel = false;
-	s->deadline_us = s->sleep_until_us = 0;
+	s->deadline_us = s->sleep_until_us = s->lock_deadline_us = 0;
 }
 
 /* A cancel that came as a timeout is told as one. */
@@ -561,6 +561,11 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 		st = error_set(err, ST_STATE, "portal \"%s\" cannot be run", p->name);
 	else if (!st)
 		st = dispatch(s, p, max_rows, sink, err);
+	/* one wait is counted from its first step on; whatever else a statement waits for ends it */
+	if (st != ST_WAIT || !s->lock_timeout_us || !access_waits_for_lock(s->access))
+		s->lock_deadline_us = 0;
+	else if (!s->lock_deadline_us)
+		s->lock_deadline_us = access_wall_us(s->access) + s->lock_timeout_us;
 	if (st == ST_WAIT || st == ST_AGAIN)
 		return st;
 	if (st == ST_END) {

@@ -169,8 +169,11 @@ static enum status execute_start(struct sql_session *s, struct sql_portal *p, st
 		return e;
 	if (!prep->bound->stmt || prep->bound->stmt->kind != STMT_QUERY)
 		return error_set(err, ST_UNSUPPORTED, "EXECUTE of this statement is not supported");
-	if (st->arg_count != prep->bound->stmt->param_count)
-		return error_set(err, ST_SYNTAX, "wrong number of parameters for prepared statement \"%s\"", st->name);
+	if (st->arg_count != prep->bound->stmt->param_count) {
+		(void)error_set(err, ST_SYNTAX, "wrong number of parameters for prepared statement \"%s\"", st->name);
+		error_detail(err, "Expected %u parameters but got %u.", prep->bound->stmt->param_count, st->arg_count);
+		return ST_SYNTAX;
+	}
 	in = portal_new(s, "execute");
 	in->bound = prep->bound;
 	in->bound->refs++;
@@ -416,7 +419,8 @@ static enum status ddl(struct sql_session *s, struct sql_portal *p, struct budge
 static void notices(struct sql_session *s, const struct stmt *st)
 {
 	for (uint32_t i = 0; i < st->notice_count; i++)
-		session_notice(s, "NOTICE", ST_OK, "%s", st->notices[i]);
+		session_notice(s, "NOTICE", strstr(st->notices[i], "already exists") ? ST_DUPLICATE_TABLE : ST_OK, "%s",
+			       st->notices[i]);
 }
 
 enum status utility_step(struct sql_session *s, struct sql_portal *p, uint64_t max_rows, const struct sql_sink *sink,

@@ -46,7 +46,7 @@ static const struct def {
 	{"lc_monetary", "C", NULL, S_TEXT, false, 0, 0, "Accepted, without effect."},
 	{"lc_numeric", "C", NULL, S_TEXT, false, 0, 0, "Accepted, without effect."},
 	{"lc_time", "C", NULL, S_TEXT, false, 0, 0, "Accepted, without effect."},
-	{"lock_timeout", "0", NULL, S_MS, false, 0, 0, "Accepted, without effect."},
+	{"lock_timeout", "0", NULL, S_MS, false, 0, 0, "Sets the maximum allowed duration of any wait for a lock."},
 	{"log_statement", "none", "none|ddl|mod|all", S_ENUM, false, 0, 0, "Accepted, without effect."},
 	{"max_identifier_length", "63", NULL, S_FIXED, false, 0, 0, "Shows the maximum identifier length."},
 	{"max_index_keys", "32", NULL, S_FIXED, false, 0, 0, "Shows the maximum number of index keys."},

@@ -270,6 +270,7 @@ enum status access_statement_begin(struct access *a, struct error *err)
 			return st;
 	}
 	x->stmt++;
+	a->row_too_large = false;
 	a->stmt_mark = overlay_mark(&x->overlay);
 	a->stmt_ddl = (uint32_t)x->ddl.count;
 	arena_reset(&a->turn);
@@ -314,6 +315,7 @@ enum status access_statement_restart(struct access *a, struct error *err)
 	if (st)
 		return st;
 	a->t->stats.restarts++;
+	a->row_too_large = false;
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
 	x->stmt++;
 	return ST_OK;
@@ -391,6 +393,11 @@ uint64_t access_transaction_time_us(const struct access *a)
 uint64_t access_wall_us(const struct access *a)
 {
 	return clock_wall_us(&a->t->clock);
+}
+
+bool access_waits_for_lock(const struct access *a)
+{
+	return a->wait == WAIT_LOCK || a->wait == WAIT_INTENT;
 }
 
 void access_cancel(struct access *a)

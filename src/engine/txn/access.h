@@ -66,6 +66,7 @@ void access_set_commit_level(struct access *a, enum commit_level level);
 void access_set_read_latest(struct access *a, bool latest); /* valence.read_consistency */
 uint64_t access_transaction_time_us(const struct access *a); /* wall clock at begin, for now() */
 uint64_t access_wall_us(const struct access *a);
+bool access_waits_for_lock(const struct access *a); /* the last ST_WAIT was for another transaction's lock */
 void access_cancel(struct access *a); /* pending and later calls of this statement answer ST_CANCELED until statement_end/abort */
 
 /* -- definitions -------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@ struct audit {
 	seq_index index;
 	bool submitted, failed, sorted;
 	uint64_t seq;
+	seq_index after;
 	VEC(struct result) results;
 	VEC(engine_id) heard;
 	size_t at;
@@ -77,7 +78,8 @@ void audits_message(struct txns *t, engine_id from, struct reader *r)
 		/* our own record may be applied elsewhere first: index is known with the first answer */
 		if (u->index && u->index != index)
 			continue;
-		if (!u->index && !u->submitted)
+		/* not known yet: at least it comes after what was applied, so a late answer to an older one is not its */
+		if (!u->index && (!u->submitted || index <= u->after))
 			continue;
 		u->index = u->index ? u->index : index;
 		VEC_PUSH(t->mem, &u->heard, from);
@@ -108,6 +110,8 @@ static void submitted(struct txns *t, struct submission *s, enum verdict v, enum
 	LIST_FOREACH_SAFE(it, tmp, &t->audits) {
 		struct audit *u = CONTAINER_OF(it, struct audit, all);
 
+		if (u->seq > s->seq && !u->index)
+			u->after = index;
 		if (u->seq != s->seq)
 			continue;
 		if (!u->a) {
@@ -137,6 +141,7 @@ static void start(struct access *a)
 	s->done = submitted;
 	a->audit->seq = s->seq;
 	a->audit->submitted = true;
+	a->audit->after = txns_applied(t);
 	buf_fini(&b);
 }
 
@@ -191,6 +196,8 @@ enum status access_check_atoms(struct access *a, seq_index at_least, struct acce
 		return access_wait(a, WAIT_APPLIED, at_least);
 	if (!t->self)
 		return error_set(err, ST_NOT_MEMBER, "this engine is not a member of the cluster");
+	if (!state->state[0])
+		audits_access_free(a); /* of a statement that was given up */
 	if (!a->audit && state->state[0])
 		return ST_END;
 	if (!a->audit) {

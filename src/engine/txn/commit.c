@@ -139,12 +139,25 @@ static void send_part(struct txns *t, struct txn *x)
 	buf_reset(&w->payload);
 }
 
-static void encode_row(struct commit_work *w, const struct overlay_table *tab, const struct overlay_row *r)
+uint64_t commit_row_bytes(const struct cell *cells, uint32_t cell_count)
+{
+	uint64_t bytes = 64;
+
+	for (uint32_t i = 0; i < cell_count; i++)
+		bytes += 24 + (cells[i].phys == PHYS_VAR && !cells[i].null ? cells[i].bytes : 0);
+	return bytes;
+}
+
+static void encode_row(struct txns *t, struct txn *x, const struct overlay_table *tab, const struct overlay_row *r)
 {
 	const struct overlay_version *v = r->newest;
+	struct commit_work *w = x->commit;
 
 	if (!v)
 		return;
+	/* a large row goes into a part of its own rather than over the end of one */
+	if (w->payload.size && w->payload.size + commit_row_bytes(v->cells, v->cell_count) > RECORD_PAYLOAD_SOFT)
+		send_part(t, x);
 	touch(w, tab->table);
 	if (r->row & ROW_ID_PROVISIONAL) {
 		if (v->change == OVERLAY_INSERTED)
@@ -235,7 +248,7 @@ static bool encode(struct txns *t, struct txn *x)
 			return false;
 		if (w->stage == COMMIT_ROWS) {
 			if (next_row(x, w)) {
-				encode_row(w, w->table, w->row);
+				encode_row(t, x, w->table, w->row);
 				w->row = w->row->next;
 			} else {
 				w->stage = COMMIT_KEYS;
@@ -277,7 +290,7 @@ static void commit_done(struct txns *t, struct submission *s, enum verdict v, en
 		txns_wake(t, WAIT_SUBMISSION, x->id);
 }
 
-static void send_commit(struct access *a)
+static enum status send_commit(struct access *a, struct error *err)
 {
 	struct txns *t = a->t;
 	struct txn *x = a->txn;
@@ -286,6 +299,11 @@ static void send_commit(struct access *a)
 	struct submission *s;
 
 	ddl_encode(a, &w->payload);
+	if (w->payload.size > RECORD_PAYLOAD_MAX)
+		return error_set(err, ST_PROGRAM_LIMIT, "transaction changes too many definitions");
+	if (x->grantors.count > RECORD_GRANTORS_MAX)
+		return error_set(err, ST_PROGRAM_LIMIT, "transaction has locks of more than %d engines",
+				 RECORD_GRANTORS_MAX);
 	for (size_t i = 0; i < x->grantors.count; i++)
 		r.grantors[r.grantor_count++] = x->grantors.at[i];
 	for (uint32_t i = 0; i < w->touch_count; i++)
@@ -296,6 +314,7 @@ static void send_commit(struct access *a)
 	x->state = TXN_SUBMITTED;
 	w->stage = COMMIT_SENT;
 	buf_reset(&w->payload);
+	return ST_OK;
 }
 
 static enum status outcome(struct access *a, seq_index *index_out, struct error *err)
@@ -374,12 +393,14 @@ enum status commit_step(struct access *a, seq_index *index_out, struct error *er
 			return ST_WAIT;
 		}
 		w->stage = COMMIT_LAST;
+		if (x->ddl.count && w->payload.size > RECORD_PAYLOAD_MAX / 16)
+			send_part(t, x); /* room for the definitions */
 	}
 	if (w->parts_open)
 		return access_wait(a, WAIT_SUBMISSION, x->id);
 	if (w->touches_over)
 		return refuse(a, error_set(err, ST_PROGRAM_LIMIT, "transaction writes more than %d tables",
 					   RECORD_TOUCHES_MAX));
-	send_commit(a);
-	return outcome(a, index_out, err);
+	st = send_commit(a, err);
+	return st ? refuse(a, st) : outcome(a, index_out, err);
 }

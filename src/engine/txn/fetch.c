@@ -321,8 +321,16 @@ static void send_image(struct txns *t, engine_id to, struct frame *f)
 
 static void asked_add(struct txns *t, engine_id from, atom_id atom, seq_index index)
 {
-	struct asked *a = MEM_NEW(t->mem, struct asked);
+	struct asked *a;
 
+	LIST_FOREACH(it, &t->fetches->asked) { /* it repeats while we are behind: one image is enough */
+		a = CONTAINER_OF(it, struct asked, all);
+		if (a->from == from && a->atom == atom) {
+			a->index = index;
+			return;
+		}
+	}
+	a = MEM_NEW(t->mem, struct asked);
 	a->from = from;
 	a->atom = atom;
 	a->index = index;

@@ -45,6 +45,9 @@ void grants_init(struct txns *t)
 	list_init(&t->served);
 }
 
+static void release_one(struct txns *t, engine_id to, txn_id txn, seq_index over, uint64_t request);
+static void request_drop(struct txns *t, engine_id from, uint64_t request);
+
 void grants_call_free(struct txns *t, struct txn *x)
 {
 	struct grant_call *c = x->call;
@@ -52,8 +55,18 @@ void grants_call_free(struct txns *t, struct txn *x)
 	if (!c)
 		return;
 	for (uint32_t i = 0; i < c->part_count; i++) {
-		x->abandoned = x->abandoned || (!c->parts[i].answered && c->parts[i].engine != t->self);
-		map_remove(&t->calls, c->parts[i].request);
+		const struct call_part *p = &c->parts[i];
+
+		map_remove(&t->calls, p->request);
+		if (p->answered || x->self != t->self)
+			continue;
+		/* given up: it leaves the queues, or others would wait behind it, and for what it gets in the end */
+		if (p->engine == t->self) {
+			request_drop(t, t->self, p->request);
+		} else {
+			x->abandoned = true;
+			release_one(t, p->engine, x->id, 0, p->request);
+		}
 	}
 	arena_fini(&c->arena);
 	MEM_FREE(t->mem, c);
@@ -341,19 +354,25 @@ static void on_granted(struct txns *t, engine_id from, struct reader *r)
 		txns_wake(t, WAIT_LOCK, c->x->id);
 }
 
-/* To every engine that was ever asked: a request may still be queued there. */
-static void release_send(struct txns *t, struct txn *x, seq_index over)
+static void release_one(struct txns *t, engine_id to, txn_id txn, seq_index over, uint64_t request)
 {
 	struct buf b;
 
 	buf_init(&b, t->mem);
 	put_u8(&b, MSG_RELEASE);
-	put_u64(&b, x->id);
+	put_u64(&b, txn);
 	put_u64(&b, over);
+	put_u64(&b, request);
+	peer_send(t, to, &b);
+	buf_fini(&b);
+}
+
+/* To every engine that was ever asked: a request may still be queued there. */
+static void release_send(struct txns *t, struct txn *x, seq_index over)
+{
 	for (size_t i = 0; i < x->asked.count; i++)
 		if (x->asked.at[i] != t->self)
-			peer_send(t, x->asked.at[i], &b);
-	buf_fini(&b);
+			release_one(t, x->asked.at[i], x->id, over, 0);
 }
 
 void grants_release(struct txns *t, struct txn *x)
@@ -399,6 +418,18 @@ static void served_free(struct txns *t, struct served *s)
 		lock_request_free(s->rq);
 	list_remove(&s->all);
 	mem_free(t->mem, s, sizeof *s + s->items_bytes);
+}
+
+/* A request that its coordinator gave up; what of it is granted already stays its transaction's. */
+static void request_drop(struct txns *t, engine_id from, uint64_t request)
+{
+	LIST_FOREACH_SAFE(it, tmp, &t->served) {
+		struct served *s = CONTAINER_OF(it, struct served, all);
+
+		if (s->from == from && s->request == request)
+			served_free(t, s);
+	}
+	t->host->kick(t->ctx); /* who waited behind it may have got its locks */
 }
 
 static void answer(struct txns *t, struct served *s, enum status st, const struct buf *values)
@@ -842,6 +873,7 @@ void grants_message(struct txns *t, engine_id from, uint8_t type, struct reader 
 {
 	txn_id txn;
 	seq_index over;
+	uint64_t request;
 
 	switch (type) {
 	case MSG_GRANT:
@@ -859,6 +891,11 @@ void grants_message(struct txns *t, engine_id from, uint8_t type, struct reader 
 	default:
 		txn = get_u64(r);
 		over = get_u64(r);
+		request = get_u64(r);
+		if (!r->bad && request) {
+			request_drop(t, from, request);
+			break;
+		}
 		/* not applied here yet: then the record, when it is, ends what was asked before this message */
 		if (!r->bad && over <= txns_applied(t))
 			grants_commit_applied(t, from, txn);

@@ -21,7 +21,7 @@ enum msg_type {
 	MSG_LEAVE = 11,      /* to the leader: I go */
 	MSG_GRANT = 12,      /* R: asks for grants */
 	MSG_GRANTED = 13,    /* R: the reply */
-	MSG_RELEASE = 14,    /* R: u64 txn, u64 index: its locks here end, if that is applied */
+	MSG_RELEASE = 14,    /* R: u64 txn, u64 index: its locks here end, if that is applied; u64 request: only it, when not 0 */
 	MSG_SEQUENCE = 15,   /* R: u64 request, u64 sequence, u32 count, or set */
 	MSG_SEQUENCE_VALUES = 16, /* R */
 	MSG_DRAINED = 17,    /* R: u64 intent, u64 applied (P13) */

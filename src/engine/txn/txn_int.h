@@ -90,7 +90,7 @@ struct access {
 	void *ctx;
 	enum wait_kind wait;
 	uint64_t wait_id;
-	bool canceled, latest;
+	bool canceled, latest, row_too_large; /* row_too_large: this statement put one that no record could take */
 	struct txn *txn;
 	uint32_t stmt_mark;       /* overlay mark at the statement's beginning */
 	uint32_t stmt_ddl;
@@ -242,6 +242,9 @@ row_id slots_take(struct txns *t, rel_id storage, uint32_t row_bytes); /* after 
 
 /* commit.c */
 enum status commit_step(struct access *a, seq_index *index_out, struct error *err);
+/* At least what the operation of a row with these cells takes in a record. Over ROW_OP_MAX it cannot be written (S3). */
+uint64_t commit_row_bytes(const struct cell *cells, uint32_t cell_count);
+#define ROW_OP_MAX RECORD_PAYLOAD_SOFT
 void commit_free(struct txns *t, struct txn *x);
 
 /* sequence.c */

@@ -136,6 +136,7 @@ void access_put_insert(struct access *a, const struct table_def *t, const struct
 	struct txn *x = a->txn;
 
 	x->wrote = true;
+	a->row_too_large = a->row_too_large || commit_row_bytes(cells, cell_count) > ROW_OP_MAX;
 	*row_out = overlay_insert(&x->overlay, t->id, t->storage, x->stmt, cells, cell_count);
 	for (uint32_t i = 0; i < key_count; i++)
 		put_key(a, keys[i].index, keys[i].key, null_keys >> i & 1, *row_out, true);
@@ -147,9 +148,13 @@ void access_put_update(struct access *a, const struct table_def *t, row_id row, 
 		       uint32_t added_count)
 {
 	struct txn *x = a->txn;
+	const struct overlay_version *whole;
 
 	x->wrote = true;
 	overlay_update(&x->overlay, t->id, t->storage, x->stmt, row, cells, cell_count);
+	/* with what this transaction changed of it before */
+	whole = overlay_row(overlay_table(&x->overlay, t->storage), row)->newest;
+	a->row_too_large = a->row_too_large || commit_row_bytes(whole->cells, whole->cell_count) > ROW_OP_MAX;
 	for (uint32_t i = 0; i < removed_count; i++)
 		put_key(a, removed[i].index, removed[i].key, removed_null_keys >> i & 1, row, false);
 	for (uint32_t i = 0; i < added_count; i++)
@@ -187,6 +192,9 @@ enum status access_flow(struct access *a, struct error *err)
 	st = may_write(a, err);
 	if (st)
 		return st;
+	if (a->row_too_large)
+		return error_set(err, ST_PROGRAM_LIMIT, "row is too large: the values that a statement writes may take "
+				 "%u KiB", ROW_OP_MAX >> 10);
 	if (a->txn->overlay.bytes > (uint64_t)FLOW_BYTES * 8)
 		return error_set(err, ST_PROGRAM_LIMIT, "transaction writes more than %u MiB",
 				 (FLOW_BYTES >> 20) * 8);

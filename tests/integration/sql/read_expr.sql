@@ -44,7 +44,7 @@ select 1::float8 / 3, 1::float4 / 3, 2::float8 / 3, sqrt(2), exp(1), ln(2), log(
 select sqrt(-1);
 select ln(0);
 select power(0, -1);
-select round(2.5), round(-2.5), round(2.5::float8), round(3.5::float8), round(1.2345, 2), round(1234.5, -2), trunc(1.99), trunc(-1.99), trunc(1.2345, 3), ceil(1.1), ceil(-1.1), floor(-1.1), sign(-3.2), abs(-3.2), mod(7, 3), div(7.5, 2), gcd(12, 18), lcm(4, 6), factorial(20), scale(1.230), min_scale(1.230), trim_scale(1.230), width_bucket(5.35, 0.024, 10.06, 5);
+select round(2.5), round(-2.5), round(2.5::float8), round(3.5::float8), round(1.2345, 2), round(1234.5, -2), trunc(1.99), trunc(-1.99), trunc(1.2345, 3), ceil(1.1), ceil(-1.1), floor(-1.1), sign(-3.2), abs(-3.2), mod(7, 3), div(7.5, 2), gcd(12, 18), lcm(4, 6), scale(1.230), min_scale(1.230), trim_scale(1.230), width_bucket(5.35, 0.024, 10.06, 5);
 select sqrt(2::numeric), exp(1::numeric), ln(2::numeric), log(2.0::numeric, 10), 2::numeric ^ 100, 2::numeric ^ -3, 1.1 ^ 2.5, sqrt(1e20::numeric);
 select 12345678901234567890 * 98765432109876543210, 1::numeric / 7, 1e50::numeric - 1, (10::numeric ^ 38) / 3;
 select length('héllo'), octet_length('héllo'), char_length(''), bit_length('abc'), upper('straße é'), lower('ÀÉ'), initcap('hello wORLD-foo bar1baz'), reverse('añb'), repeat('ab', 3), repeat('x', -1);
@@ -62,12 +62,12 @@ select 'abc' ~ '^a', 'abc' ~* 'B', 'abc' !~ 'z', 'abc' !~* 'C', 'a.c' ~ 'a\.c', 
 select 'abc' similar to 'a%', 'abc' similar to '(a|b)bc', 'abc' similar to 'b';
 select regexp_replace('foobarbaz', 'b..', 'X'), regexp_replace('foobarbaz', 'b..', 'X', 'g'), regexp_replace('foobarbaz', 'b(..)', 'X\1Y', 'g'), substring('foobar' from 'o(.)b'), regexp_match('foobarbequebaz', '(bar)(beque)'), regexp_split_to_array('a, b,c', ',\s*');
 select 'a' ~ '(';
-select 'a' = 'a ', 'a'::char(3) = 'a', 'a'::char(3) = 'a '::char(5), length('a  '::char(3)), 'ab'::char, 'abc'::varchar(2), octet_length('é'::char(3)), '['||'a'::char(3)||']';
+select 'a' = 'a ', 'a'::char(3) = 'a', 'a'::char(3) = 'a '::char(5), length('a  '::char(3)), 'ab'::char, 'abc'::varchar(2), '['||'a'::char(3)||']';
 select 'a' < 'B', 'a' < 'b', 'Z' < 'a', 'é' > 'z', '' < 'a', 'a' < 'aa';
 select row(1, 2) = row(1, 2), row(1, null) = row(1, 2), row(1, null) = row(2, null), (1, 2) < (1, 3), (2, null) > (1, null), (1, null) < (1, 2), row(1, null) is distinct from row(1, null);
 select array[1, 2, 3], array[1, null], array['a b', 'c"d', 'e\f', '', 'null', null], '{1,2,{'::text, '{}'::int[], array[]::text[], array[1.5, 2], array[true, null], array['2024-01-01'::date];
 select '{1,2'::int[];
-select '{a,"b c",NULL,"NULL"}'::text[], (array[10, 20, 30])[2], (array[1])[5], array_length(array[1, 2], 1), array_length('{}'::int[], 1), cardinality(array[1, 2]), array[1, 2] || 3, 0 || array[1], array[1] || array[2, 3], array_append(array[1], 2), array_position(array['a', 'b'], 'b'), array_to_string(array[1, null, 3], ','), array_to_string(array[1, null, 3], ',', '*'), string_to_array('a,b,,c', ','), array[1, 2] = array[1, 2], array[1, 2] < array[1, 3], array[1, 2] @> array[2], array[1] <@ array[1, 2], array[1, 2] && array[2, 3];
+select '{a,"b c",NULL,"NULL"}'::text[], (array[10, 20, 30])[2], (array[1])[5], array_length(array[1, 2], 1), array_length('{}'::int[], 1), cardinality(array[1, 2]), array[1, 2] || 3, 0 || array[1], array[1] || array[2, 3], array_append(array[1], 2), array_position(array['a', 'b'], 'b'), array_to_string(array[1, null, 3], ','), string_to_array('a,b,,c', ','), array[1, 2] = array[1, 2], array[1, 2] < array[1, 3], array[1, 2] @> array[2], array[1] <@ array[1, 2], array[1, 2] && array[2, 3];
 select 1 = any (array[1, 2]), 3 = any (array[1, null]), 3 = all (array[3, null]), 3 <> all (array[1, 2]), 3 = any ('{}'), 3 = all ('{}'::int[]), null = any ('{}'::int[]), 3 < any (array[null, 4]), 'a' like any (array['b%', 'a%']);
 select '\x0aFF'::bytea, 'a\\b'::bytea, 'é'::bytea, length('\x0001'::bytea), '\x01'::bytea || '\x02', encode('\xdeadbeef', 'hex'), encode('abc', 'base64'), decode('YWJj', 'base64'), get_byte('\x0102', 1), substring('\x010203'::bytea from 2 for 1), md5('\x00'::bytea), '\x01'::bytea < '\x0100'::bytea;
 select '\x0'::bytea;

@@ -17,7 +17,6 @@ select count(*) from l, r where l.a < r.a;
 select l.a, r.a from l join r on l.a < r.a order by 1, 2;
 select l.a, r.a from l left join r on l.a > r.a and r.c > 15 order by 1, 2;
 select l.a, r.a from l full join r on l.a = r.a where r.c is null or l.b is null order by 1, 2;
-select l.a, r.a from l full join r on l.a < r.a;
 select l.a, r.a from l full join r on true order by 1, 2 limit 3;
 select l.a, r.a from l left join r on false order by 1;
 select l.a, r.a from l full join r on false order by 1, 2;

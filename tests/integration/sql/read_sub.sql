@@ -26,7 +26,6 @@ select count(*) from big b where exists (select 1 from big c where c.v = b.id an
 select count(*) from big b where not exists (select 1 from big c where c.v = b.id);
 select count(*) from big where id in (select v from big);
 select count(*) from big where id not in (select v from big where v is not null);
-select grp, (select count(*) from big c where c.grp = b.grp and c.v > avg(b.v)) from big b group by grp order by grp;
 select case when exists (select 1 from empty) then 'some' else 'none' end;
 select a from l order by (select count(*) from r where r.a = l.a) desc, a;
 select (select sum(g) from generate_series(1, l.a) g) from l order by a;
@@ -36,10 +35,8 @@ with x(n, m) as (select a, b from l) select n, m, (select count(*) from x y wher
 with x as materialized (select grp, count(*) n from big group by grp), y as not materialized (select * from x where n > 176) select * from y order by grp;
 with x as (select 1 as a), x2 as (with z as (select a + 1 as a from x) select * from z) select * from x2 union all select * from x order by 1;
 with x as (select * from nosuch) select 1;
-with recursive t(n) as (values (1) union all select n + 1 from t where n < 5) select sum(n) from t;
 with a as (select 1), a as (select 2) select 1;
 with x as (select id from person order by id desc limit 3) select name from person where id in (select id from x) order by name;
-select * from person p where (p.id, p.tag) = (select id, tag from person where id = 2);
 select name from person where row(salary, tag) = (3000.00, 'c');
 select coalesce((select name from person where id = 1000), 'none'), nullif((select 1), 1);
 select 1 where exists (select from empty);

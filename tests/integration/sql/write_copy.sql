@@ -82,7 +82,6 @@ a,x
 \.
 select count(*) from c where a >= 100;
 copy c (nosuch) to stdout;
-copy nosuch to stdout;
 copy c (a, a) from stdin;
 copy c to stdout (format nosuch);
 copy c to stdout (delimiter 'xx');

@@ -30,7 +30,7 @@ insert into t (a, b) values (1, 'uno') on conflict do nothing;
 insert into t (a, b) values (1, 'uno') on conflict (a) do nothing returning a;
 insert into t (a, b) values (99, 'one') on conflict (b) do nothing;
 insert into t (a, b) values (99, 'one') on conflict (a) do nothing;
-insert into t (a, b) values (1, 'uno'), (50, 'fifty') on conflict (a) do update set b = excluded.b, d = t.d + 1 returning *;
+insert into t (a, b) values (50, 'fifty'), (1, 'uno') on conflict (a) do update set b = excluded.b, d = t.d + 1 returning *;
 insert into t as x (a, b) values (1, 'eins') on conflict (a) do update set b = x.b || '/' || excluded.b where x.d = 8 returning *;
 insert into t as x (a, b) values (1, 'ein') on conflict (a) do update set b = 'no' where x.d = 0 returning *;
 insert into t (a, b) values (60, 'x'), (60, 'y') on conflict (a) do update set b = excluded.b;

@@ -405,6 +405,7 @@ seq_index access_snapshot(const struct access *a) { return a->e->index; }
 void access_set_commit_level(struct access *a, enum commit_level level) { (void)a; (void)level; }
 void access_set_read_latest(struct access *a, bool latest) { (void)a; (void)latest; }
 uint64_t access_transaction_time_us(const struct access *a) { return a->begun_us; }
+bool access_waits_for_lock(const struct access *a) { (void)a; return false; }
 uint64_t access_wall_us(const struct access *a) { return a->e->now_us; }
 void access_cancel(struct access *a) { a->cancel = true; }
 

@@ -762,7 +762,6 @@ static enum void_cause apply_split(struct replica *rp, const struct record *r)
 	return VOID_NONE;
 }
 
-/* MOVE, HOLD, DROP: atom by atom; each data catalog leaf, or the root, judges its own (P5, P15). */
 /*
  * Ids are never reused: those of removed engines would fill the list for good. An edit of the list may leave them out, as it
  * sets the field to the originator of this index.
@@ -777,6 +776,7 @@ static void drop_dead(struct replica *rp, struct hold *h)
 	h->count = kept;
 }
 
+/* MOVE, HOLD, DROP: atom by atom; each data catalog leaf, or the root, judges its own (P5, P15). */
 static bool change_hold(struct replica *rp, const struct record *r, struct hold *h, engine_id target)
 {
 	const struct member *m;

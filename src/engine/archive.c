@@ -15,7 +15,7 @@
 #define CHECKPOINT_IMAGES 16          /* per transaction */
 #define CHECKPOINT_BATCHES 2          /* under way */
 #define CHECKPOINT_BYTES_DEFAULT (64u << 20)
-#define JOURNAL_KEEP 8                /* checkpoints' worth of journal kept for voters that are behind */
+#define JOURNAL_KEEP_BYTES (UINT64_C(1) << 30) /* of journal kept for voters that are behind or new: they cannot refetch yet */
 #define IMAGE_ID_VOTERS (~UINT64_C(0)) /* not an atom: the voters as of the checkpoint */
 
 struct lent { atom_id id; const struct atom_head *image; size_t bytes; };
@@ -549,7 +549,7 @@ static void checkpoint_written(struct engine *e)
 		return;
 	e->checkpoint_index = w->index;
 	e->checkpoint_journal_bytes = w->journal_bytes;
-	if (w->pos > e->checkpoint_pos && e->store->ops->journal_bytes(e->store) > JOURNAL_KEEP * limit) {
+	if (w->pos > e->checkpoint_pos && e->store->ops->journal_bytes(e->store) > (limit > JOURNAL_KEEP_BYTES ? limit : JOURNAL_KEEP_BYTES)) {
 		/* journal behind the checkpoint before this one goes: nobody replays from there */
 		seq_truncate_window(e->seq, e->checkpoint_pos + 1);
 		e->store->ops->journal_drop(e->store, e->checkpoint_pos + 1);

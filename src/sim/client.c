@@ -603,18 +603,31 @@ static bool idle_done(struct world *w, void *ctx)
 	return ((struct idle *)c->state)->done;
 }
 
-/* True: answered without an error. Connects first to client.node's number kept by the caller, when it is not. */
+static bool answered(struct client *c, uint64_t limit_us)
+{
+	return world_run_until(c->w, limit_us, idle_done, c) && c->phase == CLIENT_IDLE && !c->reply.error;
+}
+
+bool client_run_on(struct client *c, uint64_t limit_us, struct node *n)
+{
+	((struct idle *)c->state)->done = false;
+	if (c->phase != CLIENT_CLOSED)
+		client_hang_up(c);
+	client_connect(c, n);
+	return answered(c, limit_us);
+}
+
 bool client_run(struct client *c, uint64_t limit_us, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (!fmt)
+		return client_run_on(c, limit_us, NULL);
+	if (c->phase != CLIENT_IDLE)
+		return false;
 	((struct idle *)c->state)->done = false;
-	if (!fmt) {
-		client_connect(c, NULL);
-	} else {
-		va_start(ap, fmt);
-		query_v(c, fmt, ap);
-		va_end(ap);
-	}
-	return world_run_until(c->w, limit_us, idle_done, c) && c->phase == CLIENT_IDLE && !c->reply.error;
+	va_start(ap, fmt);
+	query_v(c, fmt, ap);
+	va_end(ap);
+	return answered(c, limit_us);
 }

@@ -63,13 +63,14 @@ static void crash_handler(int sig)
 
 static bool run_once(uint64_t seed, uint64_t *trace_out)
 {
-	struct world_config cfg = {.seed = seed, .scenario = options->scenario, .engines = options->engines,
-				   .verbose = options->verbose};
+	const struct scenario *sc = scenario_find(options->scenario);
+	struct world_config cfg = {.seed = seed, .engines = options->engines ? options->engines : sc->engines,
+				   .archives = sc->archives, .verbose = options->verbose};
 	struct world *w = world_new(&cfg);
 	bool good;
 
 	current = w;
-	scenario_find(options->scenario)->run(w);
+	sc->run(w);
 	good = !w->failed;
 	*trace_out = w->trace;
 	if (!good) {

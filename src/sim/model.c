@@ -56,6 +56,7 @@ void model_free(struct model *m)
 	VEC_FINI(mem, &m->all_indexes);
 	VEC_FINI(mem, &m->parts);
 	VEC_FINI(mem, &m->chunks);
+	VEC_FINI(mem, &m->touched);
 	map_fini(&m->by_storage);
 	map_fini(&m->indexes);
 	op_reader_fini(&m->ops);
@@ -180,7 +181,9 @@ void model_txn_undo(struct mtxn *x, uint64_t kept)
 
 static void whole(struct model *m, const struct mtxn *x)
 {
-	if (x->index && x->seen != x->expected)
+	uint64_t required = x->partial ? x->expected & 1 : x->expected;
+
+	if (x->index && ((x->seen & ~x->expected) || (required & ~x->seen)))
 		world_violation(m->w, "transaction %llu committed at %llu with writes %llx instead of %llx",
 				(unsigned long long)x->number, (unsigned long long)x->index,
 				(unsigned long long)x->seen, (unsigned long long)x->expected);

@@ -26,6 +26,7 @@ struct mtxn {
 	enum txn_end end;
 	seq_index index;          /* of its commit record; 0: not in the log (yet) */
 	uint64_t expected, seen;  /* bit per write; expected: those that were not taken back */
+	bool partial;             /* it may have overwritten its own writes, but for the first one */
 	int64_t delta[TAG_WRITES]; /* how much write k adds to "balance" */
 	bool has_delta[TAG_WRITES];
 	seq_index read_lo, read_hi; /* REPEATABLE READ: what its snapshot must lie between, [lo, hi) */
@@ -50,7 +51,7 @@ struct mtable {
 	rel_id storage;
 	struct table_def *def;    /* newest; NULL: not seen yet */
 	struct arena arena;       /* of def */
-	bool gone;
+	bool gone, touched;       /* touched: by the record under way */
 	VEC(struct mrow *) rows;  /* in order of appearing */
 	struct map by_row, by_id;
 	uint64_t live;

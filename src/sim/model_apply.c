@@ -5,12 +5,21 @@
 
 #include <string.h>
 
+static struct mtable *touch(struct model *m, struct mtable *t)
+{
+	if (!t->touched) {
+		t->touched = true;
+		VEC_PUSH(&m->w->mem, &m->touched, t);
+	}
+	return t;
+}
+
 static struct mtable *table_of(struct model *m, rel_id storage)
 {
 	struct mtable *t = map_find(&m->by_storage, storage);
 
 	if (t)
-		return t;
+		return touch(m, t);
 	t = MEM_NEW(&m->w->mem, struct mtable);
 	t->storage = storage;
 	map_init(&t->by_row, &m->w->mem);
@@ -18,7 +27,7 @@ static struct mtable *table_of(struct model *m, rel_id storage)
 	arena_init(&t->arena, &m->w->mem);
 	map_put(&m->by_storage, storage, t);
 	VEC_PUSH(&m->w->mem, &m->tables, t);
-	return t;
+	return touch(m, t);
 }
 
 static struct mindex *index_of(struct model *m, rel_id storage)
@@ -211,16 +220,13 @@ static void row_change(struct model *m, const struct record *r, struct mtable *t
 
 /* -- keys --------------------------------------------------------------------------------------------------------- */
 
+/* An entry may pass from a row to another in one record; what must fit in the end is their number. */
 static void key_change(struct model *m, const struct record *r, const struct op *op)
 {
 	struct mindex *ix = index_of(m, op->relation);
 	uint64_t has = (uint64_t)(uintptr_t)bmap_find(&ix->keys, op->key.p, op->key.bytes);
 
 	if (op->kind == OP_KEY_ADD) {
-		if (has && has != op->row)
-			world_violation(m->w, "index %llu adds a key of row %llu to index storage %llu that row %llu has",
-					(unsigned long long)r->index, (unsigned long long)op->row,
-					(unsigned long long)op->relation, (unsigned long long)has);
 		bmap_put(&ix->keys, op->key.p, op->key.bytes, (void *)(uintptr_t)op->row);
 		return;
 	}
@@ -229,6 +235,25 @@ static void key_change(struct model *m, const struct record *r, const struct op 
 				(unsigned long long)r->index, (unsigned long long)op->row,
 				(unsigned long long)op->relation, (unsigned long long)has);
 	(void)bmap_remove(&ix->keys, op->key.p, op->key.bytes);
+}
+
+static void touched_check(struct model *m, const struct record *r)
+{
+	for (size_t i = 0; i < m->touched.count; i++) {
+		struct mtable *t = m->touched.at[i];
+
+		t->touched = false;
+		for (uint16_t k = 0; t->def && !t->gone && k < t->def->index_count; k++) {
+			uint64_t entries = model_index_entries(m, t->def->indexes[k].storage);
+
+			if (entries != t->live)
+				world_violation(m->w, "as of %llu %s has %llu rows and index %s has %llu entries%s",
+						(unsigned long long)r->index, t->def->name, (unsigned long long)t->live,
+						t->def->indexes[k].name, (unsigned long long)entries,
+						t->def->indexes[k].unique ? " (a key twice?)" : "");
+		}
+	}
+	m->touched.count = 0;
 }
 
 /* -- definitions ---------------------------------------------------------------------------------------------------- */
@@ -360,6 +385,7 @@ static void commit(struct model *m, const struct record *r)
 		buf_fini(&m->chunks.at[i].bytes);
 	}
 	m->chunks.count = 0;
+	touched_check(m, r);
 }
 
 void model_apply(struct model *m, const struct record *r)

@@ -21,6 +21,7 @@ struct model {
 	struct map by_storage;        /* storage -> struct mtable */
 	struct map indexes;           /* storage -> struct mindex */
 	VEC(struct mindex *) all_indexes;
+	VEC(struct mtable *) touched;
 	VEC(struct mpart) parts;
 	VEC(struct mchunks) chunks;   /* definitions in the record under way */
 	struct op_reader ops;

@@ -167,7 +167,8 @@ static void finish(struct world *w, struct client *admin)
 
 static void add_clients(struct world *w, uint32_t count)
 {
-	static const struct load *const all[] = {&load_bank, &load_reader};
+	static const struct load *const all[] = {&load_bank, &load_reader, &load_keys, &load_bulk, &load_sequence,
+						 &load_ddl};
 	uint32_t sum = 0;
 
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -184,15 +185,24 @@ static void add_clients(struct world *w, uint32_t count)
 
 /* -- courses ----------------------------------------------------------------------------------------------------------- */
 
-static void run_random(struct world *w)
+static struct client *begin(struct world *w, uint32_t clients)
 {
 	struct client *admin = prepare(w);
 
 	if (!admin)
-		return;
-	add_clients(w, 4 + (uint32_t)rng_below(&w->rng, 10));
+		return NULL;
+	add_clients(w, clients);
 	world_phase(w, PHASE_RUN);
 	world_run_for(w, MILLIS(500));
+	return w->failed ? NULL : admin;
+}
+
+static void run_random(struct world *w)
+{
+	struct client *admin = begin(w, 4 + (uint32_t)rng_below(&w->rng, 8));
+
+	if (!admin)
+		return;
 	faults_start(w->faults);
 	world_run_for(w, w->run_us);
 	finish(w, admin);
@@ -200,20 +210,205 @@ static void run_random(struct world *w)
 
 static void run_calm(struct world *w)
 {
-	struct client *admin = prepare(w);
+	struct client *admin = begin(w, 4 + (uint32_t)rng_below(&w->rng, 8));
 
 	if (!admin)
 		return;
-	add_clients(w, 4 + (uint32_t)rng_below(&w->rng, 10));
-	world_phase(w, PHASE_RUN);
 	world_run_for(w, w->run_us / 2);
 	finish(w, admin);
 }
 
+/* What it is that fails again and again, while others work. */
+typedef void (*blow_fn)(struct world *w, uint32_t round);
+
+static void rounds(struct world *w, blow_fn blow, uint32_t count)
+{
+	struct client *admin = begin(w, 6 + (uint32_t)rng_below(&w->rng, 6));
+
+	for (uint32_t i = 0; admin && i < count && !w->failed; i++) {
+		blow(w, i);
+		world_run_for(w, MILLIS(300) + rng_below(&w->rng, SECONDS(4)));
+	}
+	if (admin)
+		finish(w, admin);
+}
+
+static uint64_t short_us(struct world *w)
+{
+	return MILLIS(100) + rng_below(&w->rng, SECONDS(2));
+}
+
+static void blow_leader(struct world *w, uint32_t round)
+{
+	struct node *n = node_leader(w);
+
+	if (n)
+		fault_crash(w, n, round % 2 == 1, short_us(w));
+}
+
+static void blow_all(struct world *w, uint32_t round)
+{
+	for (uint32_t i = 0; i < w->node_count; i++)
+		fault_crash(w, &w->nodes[i], round % 2 == 1, short_us(w));
+}
+
+static void blow_archive(struct world *w, uint32_t round)
+{
+	fault_crash(w, &w->nodes[0], round % 2 == 1, short_us(w));
+}
+
+/* A cache, while its clients' transactions are under way. */
+static void blow_coordinator(struct world *w, uint32_t round)
+{
+	uint32_t caches = w->node_count - w->archive_count;
+
+	fault_crash(w, &w->nodes[w->archive_count + rng_below(&w->rng, caches)], round % 2 == 1, short_us(w));
+}
+
+/* Whoever must be asked for the first account: the engine that originates the atom with most rows of acct. */
+static void blow_originator(struct world *w, uint32_t round)
+{
+	struct mtable *t = model_table(w->model, "acct");
+	struct node *n = NULL;
+
+	for (uint32_t i = 0; t && i < w->node_count && !n; i++) {
+		struct replica *rp;
+		struct route route;
+		struct hold h;
+		atom_id need;
+
+		if (!node_ready(&w->nodes[i]))
+			continue;
+		rp = engine_replica(w->nodes[i].engine);
+		if (replica_route_row(rp, t->storage, 1, &route, &need) == ST_OK &&
+		    replica_hold(rp, route.atom, &h, &need) == ST_OK)
+			n = node_by_engine(w, replica_originator(rp, &h));
+	}
+	if (n)
+		fault_crash(w, n, round % 2 == 1, short_us(w));
+}
+
+static void blow_partition(struct world *w, uint32_t round)
+{
+	(void)round;
+	fault_partition(w, 1 + (uint32_t)rng_below(&w->rng, (1u << w->node_count) - 2), short_us(w));
+}
+
+static void blow_pause(struct world *w, uint32_t round)
+{
+	(void)round;
+	fault_pause(w, &w->nodes[rng_below(&w->rng, w->node_count)], short_us(w));
+}
+
+static void run_leader_kill(struct world *w) { rounds(w, blow_leader, 6); }
+static void run_all_kill(struct world *w) { rounds(w, blow_all, 4); }
+static void run_archive_restart(struct world *w) { rounds(w, blow_archive, 6); }
+static void run_coordinator_kill(struct world *w) { rounds(w, blow_coordinator, 8); }
+static void run_originator_kill(struct world *w) { rounds(w, blow_originator, 6); }
+static void run_partition(struct world *w) { rounds(w, blow_partition, 6); }
+static void run_pause(struct world *w) { rounds(w, blow_pause, 8); }
+
+/* -- sequence A --------------------------------------------------------------------------------------------------------- */
+
+static bool said(struct world *w, struct client *c, bool good)
+{
+	if (!good)
+		world_violation(w, "%s on %s: %s %s", c->sql, c->node ? c->node->name : "no node", c->reply.sqlstate,
+				c->reply.message);
+	return good;
+}
+
+static engine_id id_of(struct node *n)
+{
+	struct engine_info info;
+
+	engine_info(n->engine, &info);
+	return info.id;
+}
+
+/* Who holds the sequence, as @n's catalog says: the atom's originator first. 0: not known there yet. */
+static engine_id sequence_holder(struct node *n, rel_id seq, struct hold *h)
+{
+	struct replica *rp = engine_replica(n->engine);
+	struct route route;
+	atom_id need;
+
+	if (replica_route_sequence(rp, seq, &route, &need) != ST_OK || replica_hold(rp, route.atom, h, &need) != ST_OK)
+		return 0;
+	return replica_originator(rp, h);
+}
+
+struct values { uint64_t count; int64_t at[512]; };
+
+static bool take_value(struct world *w, struct client *c, struct values *v)
+{
+	if (!said(w, c, client_run(c, SECONDS(10), "SELECT nextval('letters')")))
+		return false;
+	for (uint64_t i = 0; i < v->count; i++)
+		if (v->at[i] == client_int(c, 0, 0)) {
+			world_violation(w, "nextval gave %lld twice", (long long)v->at[i]);
+			return false;
+		}
+	v->at[v->count++] = client_int(c, 0, 0);
+	return true;
+}
+
+/*
+ * The system's first story: A makes a sequence, so A holds it. B finds that in the catalog and asks A, becomes a
+ * holder too. A dies: B is the originator at once, and no value comes twice.
+ */
+static void run_sequence_a(struct world *w)
+{
+	struct client *admin = prepare(w), *a, *b;
+	struct node *na = &w->nodes[1], *nb = &w->nodes[2];
+	struct values v = {0};
+	struct hold h = {0};
+	rel_id seq = 0;
+
+	if (!admin)
+		return;
+	a = clients_add(w->clients, &load_idle);
+	b = clients_add(w->clients, &load_idle);
+	if (!said(w, a, client_run_on(a, SECONDS(5), na)) || !said(w, b, client_run_on(b, SECONDS(5), nb)) ||
+	    !said(w, a, client_run(a, SECONDS(5), "CREATE SEQUENCE letters")) ||
+	    !said(w, a, client_run(a, SECONDS(5), "SELECT 'letters'::regclass::oid")))
+		return;
+	seq = (rel_id)client_int(a, 0, 0);
+	for (int i = 0; i < 40; i++)
+		if (!take_value(w, a, &v))
+			return;
+	world_run_for(w, MILLIS(200));
+	for (int i = 0; i < 40; i++)
+		if (!take_value(w, i % 2 ? a : b, &v))
+			return;
+	world_run_for(w, MILLIS(500));
+	(void)seq;
+	(void)h;
+	(void)sequence_holder;
+	(void)id_of;
+	fault_crash(w, na, false, 0);
+	for (int i = 0; i < 100; i++)
+		if (!take_value(w, b, &v))
+			return;
+	client_hang_up(a);
+	client_hang_up(b);
+	finish(w, admin);
+}
+
+/* -- the list ------------------------------------------------------------------------------------------------------------ */
+
 const struct scenario scenarios[] = {
-	{"random", "everything is chosen by the seed", run_random},
-	{"calm", "no faults", run_calm},
-	{NULL, NULL, NULL},
+	{"random", "everything is chosen by the seed", 0, 0, run_random},
+	{"calm", "no faults", 0, 0, run_calm},
+	{"sequence-a", "A makes a sequence, B asks for it, A dies, B goes on", 1, 3, run_sequence_a},
+	{"leader-kill", "the leader of three archives dies again and again", 3, 5, run_leader_kill},
+	{"all-kill", "every machine at once", 0, 0, run_all_kill},
+	{"only-archive-restart", "the one archive of a cluster starts again and again", 1, 3, run_archive_restart},
+	{"coordinator-kill", "caches die with transactions under way", 0, 5, run_coordinator_kill},
+	{"originator-kill", "whoever originates the hot rows dies", 0, 5, run_originator_kill},
+	{"partition", "the network falls apart", 3, 5, run_partition},
+	{"pause", "engines stand still, and come back", 0, 0, run_pause},
+	{NULL, NULL, 0, 0, NULL},
 };
 
 const struct scenario *scenario_find(const char *name)

@@ -84,17 +84,20 @@ void world_violation(struct world *w, const char *fmt, ...)
 
 static void choose(struct world *w)
 {
+	/* the journal is kept for eight checkpoints: an archive that comes back must find its place in it */
 	static const uint64_t checkpoint_bytes[] = {64u << 10, 256u << 10, 1u << 20, 8u << 20};
 	uint64_t engines = w->cfg.engines;
 
 	w->archive_count = rng_below(&w->rng, 100) < 45 ? 1 : 3;
+	if (w->cfg.archives)
+		w->archive_count = w->cfg.archives;
 	if (engines && engines <= w->archive_count)
 		w->archive_count = 1;
 	if (!engines)
 		engines = w->archive_count + rng_below(&w->rng, w->archive_count == 1 ? 5 : 4);
 	w->node_count = (uint32_t)engines;
 	w->run_us = SECONDS(8) + rng_below(&w->rng, SECONDS(25));
-	w->checkpoint_bytes = checkpoint_bytes[rng_below(&w->rng, 4)];
+	w->checkpoint_bytes = checkpoint_bytes[w->archive_count == 1 ? rng_below(&w->rng, 3) : 2 + rng_below(&w->rng, 2)];
 }
 
 struct world *world_new(const struct world_config *cfg)

@@ -68,8 +68,7 @@ enum phase { PHASE_BOOT, PHASE_SETUP, PHASE_RUN, PHASE_HEALED, PHASE_QUIET, PHAS
 
 struct world_config {
 	uint64_t seed;
-	const char *scenario;        /* "random": all is chosen by the seed */
-	uint32_t engines;            /* 0: chosen by the seed */
+	uint32_t engines, archives;  /* 0: chosen by the seed */
 	bool verbose;
 };
 

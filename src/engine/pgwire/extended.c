@@ -211,7 +211,7 @@ enum progress pgw_bind(struct pg_conn *c, struct reader *r)
 	portal = sql_portal_find(c->session, b.portal);
 	ASSERT(portal != NULL);
 	if (b.result_formats > 1) {
-		st = sql_portal_shape(c->session, portal, &shape);
+		st = sql_portal_shape(c->session, portal, &shape, &err);
 		if (st == ST_OK && shape.column_count != b.result_formats)
 			st = error_set(&err, ST_PROTOCOL, "bind message has %u result formats but query has %u columns",
 				       b.result_formats, shape.column_count);
@@ -267,7 +267,7 @@ static enum progress describe_portal(struct pg_conn *c, const char *name)
 
 	if (!portal)
 		return misuse(c, ST_BAD_PORTAL, "portal", name);
-	st = sql_portal_shape(c->session, portal, &shape);
+	st = sql_portal_shape(c->session, portal, &shape, &err);
 	if (st != ST_OK)
 		return outcome(c, st, &err);
 	rows_or_none(c, &shape, pgw_formats_find(c, name));

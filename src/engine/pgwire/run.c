@@ -69,7 +69,7 @@ enum progress pgw_run_bind(struct pg_conn *c)
 		st = sql_bind(c->session, "", c->prepared, NULL, 0, &c->portal, &err);
 	if (st == ST_OK) {
 		c->stage_done = true;
-		st = sql_portal_shape(c->session, c->portal, &shape);
+		st = sql_portal_shape(c->session, c->portal, &shape, &err);
 	}
 	if (st != ST_OK)
 		return statement_outcome(c, st, &err);

@@ -5,6 +5,7 @@
 
 #define VARCHAR_MAX 10485760
 #define NUMERIC_PRECISION_MAX 1000
+#define F_FULL 0x7fff /* an interval of all fields, in its modifier */
 
 static bool type_missing(struct bind *b, const struct ast_type *t)
 {
@@ -112,8 +113,11 @@ bool bind_typmod(struct bind *b, const struct ast_type *t, uint32_t oid, int32_t
 		default: break;
 		}
 	}
+	if (oid == T_INTERVAL && t->mods.count == 2) /* interval(p); fields alone: bind_interval_fields */
+		return n[1] > 6 ? !bind_fail(b, ST_BAD_PARAMETER, t->pos, "interval(%d) precision must be between 0 and 6", (int)n[1])
+				: (*out = F_FULL << 16 | (int32_t)n[1], true);
 	if (oid == T_INTERVAL)
-		return true; /* fields: bind_interval_fields */
+		return true;
 	if (oid == T_NUMERIC)
 		bind_fail(b, ST_BAD_PARAMETER, t->pos, "invalid NUMERIC type modifier");
 	else if (oid == T_VARCHAR || oid == T_BPCHAR || oid == T_TIMESTAMP || oid == T_TIMESTAMPTZ || oid == T_TIME)
@@ -172,7 +176,6 @@ bool bind_cast_type(struct bind *b, const struct ast_type *t, struct sql_type *o
 
 /* Bits as PostgreSQL's grammar gives them in the first modifier: 1 << field. */
 enum { F_MONTH = 1 << 1, F_YEAR = 1 << 2, F_DAY = 1 << 3, F_HOUR = 1 << 10, F_MINUTE = 1 << 11, F_SECOND = 1 << 12 };
-#define F_FULL 0x7fff
 
 /* false: the type has no restriction of fields; else *fields_out are those allowed. */
 bool bind_interval_fields(const struct ast_type *t, int32_t *fields_out)
@@ -235,5 +238,11 @@ struct expr *bind_interval_literal(struct bind *b, const struct ast_expr *lit, c
 		}
 	}
 	x = bind_const_text(b, T_UNKNOWN, text, lit->pos);
-	return bind_coerce(b, x, T_INTERVAL, CAST_EXPLICIT, pos);
+	x = bind_coerce(b, x, T_INTERVAL, CAST_EXPLICIT, pos);
+	if (x && t->mods.count > 1) { /* interval(p): fields, precision */
+		struct sql_type to = {T_INTERVAL, F_FULL << 16 | (int32_t)t->mods.at[1]->number};
+
+		x = bind_cast(b, x, to, CAST_EXPLICIT, pos);
+	}
+	return x;
 }

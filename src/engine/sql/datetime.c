@@ -233,6 +233,36 @@ void dt_interval_out(struct interval iv, struct buf *out)
 	buf_put(out, text, (size_t)(p - text));
 }
 
+void dt_interval_iso(struct interval iv, struct buf *out)
+{
+	uint64_t us = iv.us < 0 ? -(uint64_t)iv.us : (uint64_t)iv.us;
+	const char *sign = iv.us < 0 ? "-" : "";
+	uint64_t h = us / (uint64_t)DT_HOUR, m = us / (uint64_t)DT_MINUTE % 60, s = us % (uint64_t)DT_MINUTE;
+	char text[24], *p;
+
+	if (!iv.months && !iv.days && !us) {
+		buf_put(out, "PT0S", 4);
+		return;
+	}
+	buf_put(out, "P", 1);
+	if (iv.months / 12)
+		buf_printf(out, "%dY", iv.months / 12);
+	if (iv.months % 12)
+		buf_printf(out, "%dM", iv.months % 12);
+	if (iv.days)
+		buf_printf(out, "%dD", iv.days);
+	if (us)
+		buf_put(out, "T", 1);
+	if (h)
+		buf_printf(out, "%s%lluH", sign, (unsigned long long)h);
+	if (m)
+		buf_printf(out, "%s%lluM", sign, (unsigned long long)m);
+	if (s) {
+		p = put_fraction(text, (int)(s % (uint64_t)DT_SEC));
+		buf_printf(out, "%s%llu%.*sS", sign, (unsigned long long)(s / (uint64_t)DT_SEC), (int)(p - text), text);
+	}
+}
+
 /* -- conversions ------------------------------------------------------------------------------------------------------------------ */
 
 int64_t dt_round(int64_t us, int32_t typmod)

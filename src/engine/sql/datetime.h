@@ -50,6 +50,7 @@ void dt_date_out(int32_t d, struct buf *out);
 void dt_time_out(int64_t t, struct buf *out);
 void dt_timestamp_out(int64_t ts, bool with_zone, struct buf *out);
 void dt_interval_out(struct interval iv, struct buf *out);
+void dt_interval_iso(struct interval iv, struct buf *out); /* "P1Y2M3DT4H5M6.789S" */
 int64_t dt_round(int64_t us, int32_t typmod);              /* timestamp(p), time(p); typmod < 0: as it is */
 
 enum status dt_date_to_ts(int32_t d, int64_t *out, struct error *err);

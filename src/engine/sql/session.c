@@ -99,6 +99,7 @@ void session_settings_apply(struct sql_session *s)
 	s->values.time_zone = setting(s, "TimeZone");
 	s->values.extra_float_digits = 1;
 	(void)sscanf(setting(s, "extra_float_digits"), "%d", &s->values.extra_float_digits);
+	s->values.interval_iso = !strcmp(setting(s, "IntervalStyle"), "iso_8601");
 	s->values.bytea_escape = !strcmp(setting(s, "bytea_output"), "escape");
 	s->timeout_us = settings_ms(setting(s, "statement_timeout")) * 1000;
 	s->lock_timeout_us = settings_ms(setting(s, "lock_timeout")) * 1000;

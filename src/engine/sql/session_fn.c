@@ -127,8 +127,28 @@ static enum status index_text(struct sql_session *s, const struct cell *args, ui
 	return ST_OK;
 }
 
+/* The expression is kept with parentheses of its own, if it needs them; the pretty form does without. */
+static char *check_text(const char *expr, bool pretty, struct arena *arena)
+{
+	size_t n = strlen(expr), i = 0;
+	int depth = 0;
+	char quote = 0;
+
+	for (; pretty && expr[0] == '(' && i < n; i++) {
+		if (quote)
+			quote = expr[i] == quote ? 0 : quote;
+		else if (expr[i] == '\'' || expr[i] == '"')
+			quote = expr[i];
+		else if (expr[i] == '(')
+			depth++;
+		else if (expr[i] == ')' && --depth == 0)
+			break;
+	}
+	return arena_printf(arena, pretty && n && i == n - 1 ? "CHECK %s" : "CHECK (%s)", expr);
+}
+
 /* Constraints have the oid of their index; checks: table's id * 2048 + number, above all of those (virtual_rows.c). */
-static enum status constraint_text(struct sql_session *s, int64_t oid, struct arena *arena, struct cell *out)
+static enum status constraint_text(struct sql_session *s, int64_t oid, bool pretty, struct arena *arena, struct cell *out)
 {
 	struct relation_def r;
 	bool found;
@@ -138,7 +158,7 @@ static enum status constraint_text(struct sql_session *s, int64_t oid, struct ar
 	if (oid >= INT64_C(1) << 32) {
 		st = relation(s, (oid >> 32), &r, &found);
 		if (!st && found && r.kind == REL_TABLE && (uint32_t)oid < r.table->check_count)
-			*out = text_cell(arena, arena_printf(arena, "CHECK ((%s))", r.table->checks[(uint32_t)oid].expr_sql));
+			*out = text_cell(arena, check_text(r.table->checks[(uint32_t)oid].expr_sql, pretty, arena));
 		return st;
 	}
 	st = relation(s, oid, &r, &found);
@@ -455,12 +475,15 @@ static enum status one_call(struct sql_session *s, const struct expr *ex, const 
 	case SFN_FORMAT_TYPE:
 		return format_type(args, arena, out);
 	case SFN_GET_EXPR:
-		*out = args[0]; /* kept as text */
+		*out = args[0]; /* kept as text, sequences with their schema, which is shown where it is not the usual one */
+		if (!out->null && out->bytes > 16 && !memcmp(out->var, "nextval('public.", 16))
+			*out = text_cell(arena, arena_printf(arena, "nextval('%.*s", (int)out->bytes - 16,
+							     (const char *)out->var + 16));
 		break;
 	case SFN_GET_INDEXDEF:
 		return index_text(s, args, count, arena, out);
 	case SFN_GET_CONSTRAINTDEF:
-		return constraint_text(s, args[0].i, arena, out);
+		return constraint_text(s, args[0].i, count > 1 && args[1].i, arena, out);
 	case SFN_RELATION_SIZE:
 		return relation_size(s, args[0].i, out);
 	case SFN_ENCODING_NAME:

@@ -220,10 +220,9 @@ enum status sql_bind(struct sql_session *s, const char *portal, struct sql_prepa
 	return ST_OK;
 }
 
-enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct sql_shape *out)
+enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct sql_shape *out, struct error *err)
 {
-	struct error err = {0};
-	enum status st = bound_shape(s, p->bound, out, &err);
+	enum status st = bound_shape(s, p->bound, out, err);
 
 	if (!st && p->bound->stmt && p->bound->stmt->kind == STMT_DECLARE)
 		*out = (struct sql_shape){0};

@@ -210,6 +210,17 @@ static enum status bind_into(struct sql_session *s, struct bound *b, struct sql_
 	return ST_OK;
 }
 
+static bool same_shape(const struct sql_shape *a, const struct sql_shape *b)
+{
+	if (a->column_count != b->column_count)
+		return false;
+	for (uint32_t i = 0; i < a->column_count; i++)
+		if (a->columns[i].type.oid != b->columns[i].type.oid || a->columns[i].type.typmod != b->columns[i].type.typmod ||
+		    strcmp(a->columns[i].name, b->columns[i].name) != 0)
+			return false;
+	return true;
+}
+
 enum status prepared_bind_as(struct sql_session *s, struct sql_prepared *p, const uint32_t *types, uint32_t count,
 			     struct error *err)
 {
@@ -223,6 +234,20 @@ enum status prepared_bind_as(struct sql_session *s, struct sql_prepared *p, cons
 	if (st) {
 		bound_unref(b);
 		return st;
+	}
+	/* a client that asked once need not ask again what rows come; an unnamed statement is asked about each time */
+	if (p->bound && p->bound->stmt && p->bound->stmt->kind == STMT_QUERY && (*p->name || p->bound->shape_known)) {
+		struct sql_shape before, shape;
+
+		st = bound_shape(s, p->bound, &before, err);
+		if (!st)
+			st = bound_shape(s, b, &shape, err);
+		if (!st && !same_shape(&before, &shape))
+			st = error_set(err, ST_UNSUPPORTED, "cached plan must not change result type");
+		if (st) {
+			bound_unref(b);
+			return st;
+		}
 	}
 	bound_unref(p->bound);
 	p->bound = b;

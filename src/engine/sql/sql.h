@@ -76,7 +76,7 @@ MUST_CHECK enum status sql_bind(struct sql_session *s, const char *portal, struc
 				struct error *err);
 struct sql_portal *sql_portal_find(struct sql_session *s, const char *name);
 void sql_portal_close(struct sql_session *s, const char *name);
-MUST_CHECK enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct sql_shape *out);
+MUST_CHECK enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct sql_shape *out, struct error *err);
 
 /*
  * Run it. max_rows 0: all. ST_OK: done, tag_out is the command tag ("INSERT 0 3"; arena of the portal; NULL: empty

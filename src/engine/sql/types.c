@@ -185,7 +185,7 @@ uint8_t type_storage_phys(struct sql_type t)
 
 /* -- settings ---------------------------------------------------------------------------------------------- */
 
-static _Thread_local struct value_settings settings = {NULL, 1, false, 0};
+static _Thread_local struct value_settings settings = {NULL, 1, false, false, 0};
 
 void value_settings_use(const struct value_settings *s)
 {

@@ -62,6 +62,7 @@ struct value_settings {
 	const char *time_zone;   /* name, abbreviation or offset; lent until the next use; NULL: UTC */
 	int extra_float_digits;
 	bool bytea_escape;
+	bool interval_iso;       /* IntervalStyle iso_8601, else postgres */
 	int64_t now_us;          /* start of the transaction, for 'now', 'today' …, timestamptz; 0: they are refused */
 };
 void value_settings_use(const struct value_settings *s);

@@ -149,7 +149,10 @@ void value_out(struct sql_type t, const struct cell *v, struct buf *out)
 		dt_timestamp_out(v->i, t.oid == T_TIMESTAMPTZ, out);
 		break;
 	case T_INTERVAL:
-		dt_interval_out(interval_get(v->var), out);
+		if (value_settings_get()->interval_iso)
+			dt_interval_iso(interval_get(v->var), out);
+		else
+			dt_interval_out(interval_get(v->var), out);
 		break;
 	case T_BYTEA:
 		value_bytea_text(v->var, v->bytes, value_settings_get()->bytea_escape, out);

@@ -741,6 +741,8 @@ static enum status is_columns(struct virtual_rows *v)
 		set_int(v, "numeric_precision_radix", 2);
 	} else if (c->type_oid == T_TIMESTAMP || c->type_oid == T_TIMESTAMPTZ || c->type_oid == T_TIME) {
 		set_int(v, "datetime_precision", c->typmod >= 0 ? c->typmod : 6);
+	} else if (c->type_oid == T_INTERVAL) {
+		set_int(v, "datetime_precision", c->typmod >= 0 && (c->typmod & 0xffff) <= 6 ? c->typmod & 0xffff : 6);
 	} else if (c->type_oid == T_DATE) {
 		set_int(v, "datetime_precision", 0);
 	}

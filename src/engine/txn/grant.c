@@ -58,7 +58,7 @@ void grants_call_free(struct txns *t, struct txn *x)
 		const struct call_part *p = &c->parts[i];
 
 		map_remove(&t->calls, p->request);
-		if (p->answered || x->self != t->self)
+		if (p->answered || !p->request || x->self != t->self) /* no number: not asked yet */
 			continue;
 		/* given up: it leaves the queues, or others would wait behind it, and for what it gets in the end */
 		if (p->engine == t->self) {

@@ -10,7 +10,6 @@
 
 #define MOVE_AFTER 64          /* grants in a row to one other engine: hysteresis */
 #define MOVE_PATIENCE_US 50000
-#define FENCE_MAX 1500         /* catalog fences stand in keys of the root */
 
 struct work {                  /* per atom of interest */
 	atom_id atom;
@@ -111,8 +110,8 @@ static void split(struct txns *t, struct frame *f, struct work *w)
 		if (columns_split_point(f, &p.at_row) != ST_OK)
 			return;
 	} else {
-		if (leaf_split_point(f, key, &key_len) != ST_OK || key_len > (f->kind == ATOM_INDEX ? LEAF_KEY_MAX - 8 : FENCE_MAX))
-			return;
+		if (replica_split_key(t->rp, f, key, &key_len) != ST_OK)
+			return; /* it stays as it is: one entry, or the data catalog's only leaf */
 		p.at_key = (struct slice){key, key_len, 0};
 	}
 	p.epoch = h.epoch;

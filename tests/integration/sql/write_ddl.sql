@@ -8,7 +8,6 @@ select nextval('t_id_seq'), nextval('t_id_seq');
 select setval('t_id_seq', 500), nextval('t_id_seq'), setval('t_id_seq', 600, false), nextval('t_id_seq');
 create sequence sq start 5 increment by -2 minvalue 0 maxvalue 10;
 select nextval('sq'), nextval('sq'), nextval('sq');
-select nextval('sq');
 alter sequence sq cycle;
 select nextval('sq');
 select setval('sq', 11);

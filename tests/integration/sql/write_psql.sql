@@ -40,7 +40,7 @@ select attname, format_type(atttypid, atttypmod), attnotnull, attnum, atthasdef 
 select conname, contype, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'd1'::regclass order by 1;
 select indexrelid::regclass, indisunique, indisprimary, pg_get_indexdef(indexrelid) from pg_index where indrelid = 'd1'::regclass order by 1::text;
 select table_name, table_type from information_schema.tables where table_schema = 'public' and table_name like 'd_' order by 1;
-select column_name, ordinal_position, column_default, is_nullable, data_type, character_maximum_length, numeric_precision, numeric_scale, datetime_precision, udt_name from information_schema.columns where table_name = 'd1' order by 2;
+select column_name, ordinal_position, is_nullable, data_type, character_maximum_length, numeric_precision, numeric_scale, datetime_precision, udt_name from information_schema.columns where table_name = 'd1' order by 2;
 select constraint_name, constraint_type from information_schema.table_constraints where table_name = 'd2' and constraint_type = 'PRIMARY KEY';
 select constraint_name, column_name, ordinal_position from information_schema.key_column_usage where table_name in ('d1', 'd2') order by 1, 3;
 select tablename, tableowner, hasindexes from pg_tables where tablename like 'd_' order by 1;

@@ -636,7 +636,11 @@ static bool hold_effect(struct world *w, struct w_atom *a, uint8_t kind, engine_
 		if (e->kind == ENGINE_ARCHIVE || listed(a, by))
 			return false;
 		a->field = now;
-		while (i < a->count && a->holders[i] < by)
+		for (i = 0; i < a->count; i++) /* an edit leaves out who is gone */
+			if (world_engine(w, a->holders[i]))
+				a->holders[others++] = a->holders[i];
+		a->count = others;
+		for (i = 0; i < a->count && a->holders[i] < by;)
 			i++;
 		memmove(&a->holders[i + 1], &a->holders[i], (a->count++ - i) * sizeof by);
 		ASSERT_OP(a->count, <=, W_HOLDERS);

@@ -300,9 +300,10 @@ enum status sql_bind(struct sql_session *s, const char *portal, struct sql_prepa
 	return ST_OK;
 }
 
-enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct sql_shape *out)
+enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct sql_shape *out, struct error *err)
 {
 	(void)s;
+	(void)err;
 	*out = shape_of(p->text);
 	return ST_OK;
 }

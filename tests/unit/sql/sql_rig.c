@@ -94,6 +94,8 @@ static void put_error(struct sql_rig *r, const struct error *e)
 	buf_printf(&r->out, "%s: %s", status_sqlstate(e->code), e->message);
 	if (e->detail[0])
 		buf_printf(&r->out, " (%s)", e->detail);
+	if (e->context[0])
+		buf_printf(&r->out, " (%s)", e->context);
 	put_u8(&r->out, '\n');
 }
 

@@ -23,7 +23,7 @@ void rig_init(struct sql_rig *r);
 void rig_fini(struct sql_rig *r);
 /*
  * A simple query as the protocol runs it: every statement, then Sync. Each statement gives its rows ("a|b\n", null: \N) and
- * its tag ("SELECT 2\n"), or "SQLSTATE: message (detail)\n" and the rest is left out.
+ * its tag ("SELECT 2\n"), or "SQLSTATE: message (detail) (context)\n" and the rest is left out.
  */
 const char *rig_query(struct sql_rig *r, const char *text);
 /* Extended: prepare, bind with text parameters (NULL: null), run in pieces of max_rows (0: all). */

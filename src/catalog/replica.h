@@ -17,7 +17,7 @@
  * Catalog atoms themselves have their struct hold in the root. Genesis makes the root and one leaf of each.
  *
  * The data catalog stays one leaf: a split takes the hold of one atom over to another, with a far higher id, and a leaf
- * that has only the other could not judge it. (An entry takes about 40 bytes.) Leaves of the record and the index catalog
+ * that has only the other could not judge it. (An entry takes 20 to 40 bytes.) Leaves of the record and the index catalog
  * are split at the key of an entry only (replica_split_key()): else a later split of the atom before that entry could
  * need both leaves.
  *

@@ -326,14 +326,24 @@ static engine_id id_of(struct node *n)
 	return info.id;
 }
 
-/* Who holds the sequence, as @n's catalog says: the atom's originator first. 0: not known there yet. */
-static engine_id sequence_holder(struct node *n, rel_id seq, struct hold *h)
+/* The sequence's originator as @n's catalog says, and who holds it. 0: not known there yet. */
+static engine_id sequence_holder(struct node *n, const char *name, struct hold *h)
 {
 	struct replica *rp = engine_replica(n->engine);
 	struct route route;
+	struct slice v;
+	struct buf key;
 	atom_id need;
+	rel_id seq = 0;
 
-	if (replica_route_sequence(rp, seq, &route, &need) != ST_OK || replica_hold(rp, route.atom, h, &need) != ST_OK)
+	buf_init(&key, &n->w->mem);
+	schema_key_name(&key, "public", name);
+	if (replica_route_catalog(rp, ATOM_SCHEMA_CAT, key.data, (uint32_t)key.size, &route) == ST_OK && route.frame &&
+	    leaf_get(replica_store(rp), route.frame, LEAF_NEWEST, key.data, (uint32_t)key.size, &v) == ST_OK &&
+	    v.bytes >= 8)
+		memcpy(&seq, v.p, 8);
+	buf_fini(&key);
+	if (!seq || replica_route_sequence(rp, seq, &route, &need) != ST_OK || replica_hold(rp, route.atom, h, &need) != ST_OK)
 		return 0;
 	return replica_originator(rp, h);
 }
@@ -363,30 +373,34 @@ static void run_sequence_a(struct world *w)
 	struct node *na = &w->nodes[1], *nb = &w->nodes[2];
 	struct values v = {0};
 	struct hold h = {0};
-	rel_id seq = 0;
+	engine_id id_a, id_b;
 
 	if (!admin)
 		return;
 	a = clients_add(w->clients, &load_idle);
 	b = clients_add(w->clients, &load_idle);
 	if (!said(w, a, client_run_on(a, SECONDS(5), na)) || !said(w, b, client_run_on(b, SECONDS(5), nb)) ||
-	    !said(w, a, client_run(a, SECONDS(5), "CREATE SEQUENCE letters")) ||
-	    !said(w, a, client_run(a, SECONDS(5), "SELECT 'letters'::regclass::oid")))
+	    !said(w, a, client_run(a, SECONDS(5), "CREATE SEQUENCE letters")))
 		return;
-	seq = (rel_id)client_int(a, 0, 0);
+	id_a = id_of(na);
+	id_b = id_of(nb);
 	for (int i = 0; i < 40; i++)
 		if (!take_value(w, a, &v))
 			return;
 	world_run_for(w, MILLIS(200));
+	if (sequence_holder(na, "letters", &h) != id_a || !hold_has(&h, id_a) || hold_has(&h, id_b))
+		world_violation(w, "A made the sequence, and is not its originator and only holder");
 	for (int i = 0; i < 40; i++)
 		if (!take_value(w, i % 2 ? a : b, &v))
 			return;
 	world_run_for(w, MILLIS(500));
-	(void)seq;
-	(void)h;
-	(void)sequence_holder;
-	(void)id_of;
+	if (sequence_holder(nb, "letters", &h) != id_a || !hold_has(&h, id_a) || !hold_has(&h, id_b))
+		world_violation(w, "B asked for the sequence: its holders should be A and B, its originator A");
 	fault_crash(w, na, false, 0);
+	if (!take_value(w, b, &v))
+		return;
+	if (sequence_holder(nb, "letters", &h) != id_b)
+		world_violation(w, "A is gone, and B is not the originator of the sequence");
 	for (int i = 0; i < 100; i++)
 		if (!take_value(w, b, &v))
 			return;

@@ -4,7 +4,7 @@ import time
 import lib
 import transfers
 from lib import check
-from valence_cluster import Cluster, say
+from valence_cluster import Cluster
 
 
 def main():

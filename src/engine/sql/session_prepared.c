@@ -72,7 +72,9 @@ static void shape_of_query(struct bound *b, const struct query *q)
 		const struct target *t = &q->targets[i];
 
 		if (!t->junk)
-			c[n++] = (struct sql_result_column){t->name ? t->name : "?column?", t->expr->type, t->table, t->attno};
+			/* copied: a cursor outlives the text that the name may point into */
+			c[n++] = (struct sql_result_column){t->name ? arena_strdup(&b->arena, t->name) : "?column?",
+							    t->expr->type, t->table, t->attno};
 	}
 	b->shape = (struct sql_shape){n, c};
 }

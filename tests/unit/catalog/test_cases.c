@@ -356,8 +356,8 @@ static void test_cases_data_catalog(void)
 	struct buf b;
 
 	open_all();
-	for (int i = 0; i < 7000; i++)
-		create(1, 50, 2);
+	for (int i = 0; i < 12000; i++)
+		create(2, 50, 2);
 	CU_ASSERT(frame_bytes(atom_find(replica_store(a), ATOM_DATA_CAT)) > ATOM_SPLIT_BYTES);
 	CU_ASSERT(!oversize_seen);
 	buf_init(&b, &account);

@@ -657,7 +657,6 @@ static void cache_deliver(struct run *run, struct cache *c, struct fetch *f)
 	} else if (st == ST_DUPLICATE) {
 		CHECK(run, atom_find(replica_store(c->rp), f->atom) != NULL); /* a split made it */
 	} else {
-		if (st) fprintf(stderr, "st %d gone %d atom %llx as_of %llu applied %llu\n", st, gone, (long long)f->atom, (long long)f->as_of, (long long)replica_applied(c->rp));
 		CHECK(run, st == ST_OK && gone != ST_NO_ATOM && frame->id == f->atom);
 	}
 	if (st == ST_OK && f->as_of > replica_applied(c->rp)) {

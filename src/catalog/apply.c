@@ -9,6 +9,7 @@
  * Rows and keys find their frame by the frames' own bounds, not through the catalog: after a restart the catalog leaf
  * may be newer than the record, and of a storage with several only some may be here.
  */
+#include "base/cover.h"
 #include "catalog/replica_int.h"
 
 void replica_batch(struct replica *rp, const struct batch *b)
@@ -55,13 +56,17 @@ static enum verdict judge(struct replica *rp, const struct record *r, enum void_
 	m = root_member(rp, r->engine);
 	if (!m) {
 		*cause = VOID_SENDER;
+		COVER(VOID_SENDER);
 		return VERDICT_VOID;
 	}
-	if (r->seq != m->last_seq + 1)
+	if (r->seq != m->last_seq + 1) {
+		COVER(DUPLICATE);
 		return VERDICT_DUP;
+	}
 	for (uint32_t i = 0; i < r->grantor_count; i++)
 		if (!root_member(rp, r->grantors[i])) {
 			*cause = VOID_GRANTOR;
+			COVER(VOID_GRANTOR);
 			return VERDICT_VOID;
 		}
 	for (uint32_t i = 0; i < r->touch_count; i++)

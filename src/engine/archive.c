@@ -8,6 +8,7 @@
  * that makes the checkpoint valid. A crash in between leaves some images newer than the checkpoint; replay skips for each
  * what it contains.
  */
+#include "base/cover.h"
 #include "engine/engine_int.h"
 
 #include <stdio.h>
@@ -66,19 +67,8 @@ static void host_committed(void *ctx, const struct seq_entry *entry)
 		data = r.p;
 		bytes = reader_left(&r);
 	}
-	if (entry->pos <= e->checkpoint_pos) { /* only parts that are still open are of interest */
-		struct batch b;
-		struct batch_iter it = {0};
-		struct record *rec = mem_alloc(e->mem, sizeof *rec);
-
-		if (batch_decode(data, bytes, &b) == ST_OK)
-			while (batch_next(&b, &it, rec) == ST_OK)
-				if (rec->kind == REC_PART)
-					replica_add_part(e->rp, rec);
-		mem_free(e->mem, rec, sizeof *rec);
-	} else {
+	if (entry->pos > e->checkpoint_pos) /* what is before it is in the images; no parts are open at a checkpoint */
 		log_receive(e, data, bytes, entry->pos);
-	}
 	e->committed_pos = entry->pos;
 	e->kicked = true;
 }
@@ -547,6 +537,7 @@ static void checkpoint_written(struct engine *e)
 	e->kicked = true;
 	if (w->done < w->count)
 		return;
+	COVER(CHECKPOINT);
 	e->checkpoint_index = w->index;
 	e->checkpoint_journal_bytes = w->journal_bytes;
 	if (w->pos > e->checkpoint_pos && e->store->ops->journal_bytes(e->store) > (limit > JOURNAL_KEEP_BYTES ? limit : JOURNAL_KEEP_BYTES)) {

@@ -6,6 +6,7 @@
  * waits for a fixed time. What a leader that lost its office had taken and not proposed is dropped: senders send
  * it again.
  */
+#include "base/cover.h"
 #include "engine/engine_int.h"
 
 #include <stdio.h>
@@ -85,6 +86,7 @@ static void maybe_activate(struct engine *e)
 	    e->window.next != replica_applied(e->rp) + 1)
 		return;
 	l->active = true;
+	COVER(LEADER_CHANGE);
 	l->next_index = replica_applied(e->rp) + 1;
 	l->horizon = replica_horizon(e->rp);
 	l->wall_us = replica_wall_us(e->rp);

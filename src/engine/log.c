@@ -4,6 +4,7 @@
  * Batches arrive in order, from the parent in the tree or, at a voter, from consensus; they are kept for the
  * children, for replay on fetched copies, and applied as far as a turn's budget goes (S16).
  */
+#include "base/cover.h"
 #include "engine/engine_int.h"
 
 #define APPLY_BUDGET 16384
@@ -164,11 +165,13 @@ int log_apply_some(struct engine *e)
 			break;
 		e->have_record = true;
 		if (replica_missing_parts(e->rp, &e->record)) {
+			COVER(PARTS_PULLED);
 			txns_want_parts(e->txns, &e->record);
 			break;
 		}
 		l = e->applying;
 		if (!replica_apply(e->rp, &e->record, &budget, &v)) {
+			COVER(APPLY_PAUSED);
 			done++;
 			break;
 		}

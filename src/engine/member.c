@@ -7,6 +7,7 @@
  * An engine that finds itself removed ends what was open under its old id, forgets its copies (a cache) and joins
  * again; sessions stay.
  */
+#include "base/cover.h"
 #include "engine/engine_int.h"
 
 #include <stdio.h>
@@ -96,6 +97,7 @@ void member_rejoin(struct engine *e)
 	struct ask ask;
 
 	log_event(e->log, LOG_ENGINE, LOG_WARN, "joining again", "was=%llu", (unsigned long long)e->self);
+	COVER(REJOIN);
 	ask_gather(e, &ask);
 	e->self = 0;
 	e->state = ENGINE_JOINING;
@@ -308,6 +310,8 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause)
 	log_event(e->log, LOG_ENGINE, LOG_INFO, "member removed", "id=%llu name=%s cause=%s promoted=%llu us=%llu",
 		  (unsigned long long)m->id, m->join.name, f->cause, (unsigned long long)f->atoms,
 		  (unsigned long long)f->took_us);
+	COVER(REMOVED);
+	COVER_IF(f->atoms, PROMOTION);
 	e->members_changed = true;
 	if (m->id == e->self && e->self) {
 		e->self_removed = true;

@@ -571,7 +571,7 @@ void client_next(struct client *c, uint64_t think_us)
 	}
 	if (rng_below(&c->rng, 60) == 0)
 		client_hang_up(c);
-	client_sleep(c, think_us ? rng_below(&c->rng, think_us * 2) + 1 : 1);
+	client_sleep(c, rng_below(&c->rng, think_us * c->w->pace * 2) + 1);
 }
 
 static void tell(struct client *c, enum client_event ev)

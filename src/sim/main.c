@@ -145,6 +145,7 @@ static void help(FILE *to)
 	for (const struct scenario *s = scenarios; s->name; s++)
 		fprintf(to, "                     %-22s %s\n", s->name, s->help);
 	fputs("  --twice          run every seed twice and compare (otherwise the first one only)\n"
+	      "  --list           print the scenarios' names\n"
 	      "  --verbose        print all that happens\n", to);
 }
 
@@ -174,6 +175,11 @@ static int parse(int argc, char **argv, struct options *o)
 
 		if (!strcmp(a, "--help") || !strcmp(a, "-h")) {
 			help(stdout);
+			return -1;
+		}
+		if (!strcmp(a, "--list")) {
+			for (const struct scenario *s = scenarios; s->name; s++)
+				puts(s->name);
 			return -1;
 		}
 		if (!strcmp(a, "--verbose")) {

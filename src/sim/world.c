@@ -96,7 +96,8 @@ static void choose(struct world *w)
 	if (!engines)
 		engines = w->archive_count + rng_below(&w->rng, w->archive_count == 1 ? 5 : 4);
 	w->node_count = (uint32_t)engines;
-	w->run_us = SECONDS(8) + rng_below(&w->rng, SECONDS(25));
+	w->run_us = SECONDS(5) + rng_below(&w->rng, SECONDS(20));
+	w->pace = rng_below(&w->rng, 6) ? 5 : 1; /* a few busy ones; most are over soon, so that there are many */
 	w->checkpoint_bytes = checkpoint_bytes[w->archive_count == 1 ? rng_below(&w->rng, 3) : 2 + rng_below(&w->rng, 2)];
 }
 

@@ -85,6 +85,7 @@ struct world {
 	uint64_t phase_us, healed_us; /* since when; since when nothing fails any more */
 	uint64_t run_us;             /* how long the phase with faults lasts */
 	uint64_t checkpoint_bytes;
+	uint32_t pace;               /* clients think so many times longer than their loads say */
 	struct model *model;
 	struct checks *checks;
 	struct clients *clients;

@@ -150,7 +150,7 @@ static enum status execute_arg(struct sql_session *s, struct sql_portal *p, cons
 	value_out(ex->type, out, &text);
 	st = value_in((struct sql_type){want, -1}, (const char *)text.data, text.size, &p->arena, out, err);
 	if (!st && out->phys == PHYS_VAR)
-		out->var = arena_dup(&p->arena, out->var, out->bytes + 1);
+		out->var = arena_dup(&p->arena, out->var, out->bytes);
 	buf_fini(&text);
 	return st;
 }
@@ -228,7 +228,7 @@ static enum status declare(struct sql_session *s, struct sql_portal *p, struct e
 		for (uint32_t i = 0; i < p->param_count; i++) {
 			cur->params[i] = p->params[i];
 			if (!cur->params[i].null && cur->params[i].phys == PHYS_VAR)
-				cur->params[i].var = arena_dup(&cur->arena, cur->params[i].var, cur->params[i].bytes + 1);
+				cur->params[i].var = arena_dup(&cur->arena, cur->params[i].var, cur->params[i].bytes);
 		}
 	}
 	e = portal_query_step(s, cur, 1, NULL, err);

@@ -1,6 +1,7 @@
 /*
  * access.c - sessions' transactions: begin, snapshots, savepoints, the end, waiting (engine/txn).
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define SCRATCH_KEEP_BYTES (1u << 20)
@@ -234,6 +235,7 @@ static enum status snapshot_take(struct access *a, struct error *err)
 	if (least > txns_applied(t))
 		return access_wait(a, WAIT_APPLIED, least);
 	if (t->host->silence_us(t->ctx) > t->stale_read_limit_us) {
+		COVER(STALE_REFUSED);
 		error_set(err, ST_NO_VOTERS, "no sign of a majority of the archives for %llu ms",
 			  (unsigned long long)(t->host->silence_us(t->ctx) / 1000));
 		error_hint(err, "this engine may be cut off from the cluster; retry, or use another engine");
@@ -315,6 +317,7 @@ enum status access_statement_restart(struct access *a, struct error *err)
 	if (st)
 		return st;
 	a->t->stats.restarts++;
+	COVER(STATEMENT_RESTART);
 	a->row_too_large = false;
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
 	x->stmt++;
@@ -359,6 +362,7 @@ void access_rollback_to(struct access *a, uint32_t n)
 	ASSERT(n && n <= a->savepoints.count);
 	s = a->savepoints.at[n - 1];
 	grants_call_free(a->t, a->txn);
+	COVER_IF(overlay_mark(&a->txn->overlay) != s.overlay_mark, SAVEPOINT_UNDONE);
 	roll_back_to(a, s.overlay_mark, s.ddl_count);
 	a->savepoints.count = n;
 }

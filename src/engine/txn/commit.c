@@ -5,6 +5,7 @@
  * parts ahead where one payload is not enough, the commit itself, and the wait for its verdict in the log. The
  * transaction's locks end when the record is applied (grants_commit_applied).
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define ENCODE_OPS 8192        /* operations encoded in one turn (S16) */
@@ -136,6 +137,7 @@ static void send_part(struct txns *t, struct txn *x)
 	x->parts_sent++;
 	w->parts_open++;
 	t->stats.parts++;
+	COVER(PARTS);
 	buf_reset(&w->payload);
 }
 
@@ -332,6 +334,7 @@ static enum status outcome(struct access *a, seq_index *index_out, struct error 
 	}
 	txn_end(a);
 	if (!w.at) {
+		COVER(UNKNOWN_OUTCOME);
 		error_set(err, ST_OUTCOME_UNKNOWN, "transaction outcome unknown: this engine left the cluster "
 						   "before its commit was seen in the log");
 		return ST_OUTCOME_UNKNOWN;

@@ -7,6 +7,7 @@
  * listed (hold), many atoms in one record. P15: the catalog leaves that lead to an atom are fetched before it, by
  * whoever looks for it, so a data atom is never here without them.
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define FETCH_RETRY_US 500000
@@ -215,7 +216,9 @@ static void fetch_done(struct txns *t, struct fetch *f)
 		replica_drop_copy(t->rp, frame);
 		st = ST_CORRUPT;
 	}
+	COVER_IF(st == ST_OK && f->as_of > txns_applied(t), FETCH_FUTURE);
 	if (st == ST_OK && f->as_of < txns_applied(t)) {
+		COVER(FETCH_REPLAY);
 		st = t->host->replay(t->ctx, f->as_of, frame);
 		if (st)
 			replica_drop_copy(t->rp, frame);
@@ -282,6 +285,7 @@ static void on_not_here(struct txns *t, engine_id from, struct reader *r)
 
 	if (r->bad || !f || f->from != from)
 		return;
+	COVER(FETCH_NOT_HERE);
 	f->not_before = as_of;
 	f->again = as_of > txns_applied(t) || f->attempt % HOLDERS_TRIED != 0;
 	t->host->kick(t->ctx);

@@ -8,6 +8,7 @@
  * A grant ends when the originator applies the commit (or void) of its transaction, hears of the rollback, or the
  * coordinator leaves the membership.
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define GRANT_HEAD_BYTES 39 /* of MSG_GRANT before its items */
@@ -174,6 +175,7 @@ static void part_send(struct txns *t, struct grant_call *c, struct call_part *p,
 		if (!known)
 			VEC_PUSH(t->mem, &c->x->asked, p->engine);
 		t->stats.grants_remote += p->count;
+		COVER(GRANT_REMOTE);
 		peer_send(t, p->engine, &b);
 	}
 	buf_fini(&b);
@@ -547,6 +549,7 @@ static void locks_done(void *ctx, struct lock_request *rq)
 	struct served *s = ctx;
 
 	(void)rq;
+	COVER(GRANT_WAIT);
 	s->granted = true; /* answered in grants_turn() */
 }
 
@@ -866,6 +869,7 @@ static void on_victim(struct txns *t, struct reader *r)
 	if (r->bad || !x || !x->call)
 		return; /* it got what it waited for */
 	x->victim = true;
+	COVER(DEADLOCK_VICTIM);
 	txns_wake(t, WAIT_LOCK, x->id);
 }
 

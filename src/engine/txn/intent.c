@@ -9,6 +9,7 @@
  * Two transactions that hold the relation in use and want it exclusively wait for each other: who waits for longer
  * than a few deadlock time-outs gets 40P01.
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define INTENT_EXCLUSIVE 1
@@ -224,8 +225,10 @@ static void check_drains(struct txns *t)
 		struct drain *d = CONTAINER_OF(it, struct drain, all);
 		struct buf b;
 
-		if (!t->self || still_used(t, &d->in))
+		if (!t->self || still_used(t, &d->in)) {
+			COVER_IF(t->self, INTENT_DRAIN);
 			continue;
+		}
 		buf_init(&b, t->mem);
 		put_u8(&b, MSG_DRAINED);
 		put_u64(&b, d->in.index);

@@ -5,6 +5,7 @@
  * did not hand out is lost with it, so values never repeat. Others ask it. Whoever uses a sequence fetches its atom
  * first, so that it is on the holder list: it may be the next originator.
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define RESERVE_AHEAD 32    /* values reserved in one record, at least (PostgreSQL logs 32 ahead as well) */
@@ -127,6 +128,7 @@ static void reserved(struct txns *t, struct submission *s, enum verdict v, enum 
 		r->next = r->wanted_next;
 		r->left = r->wanted_left;
 		t->stats.reserves++;
+		COVER(SEQUENCE_RESERVE);
 	} else { /* what it was to set is not set: once more */
 		LIST_FOREACH(it, &t->sequences->asks)
 			if (CONTAINER_OF(it, struct ask, all)->sequence == s->arg)
@@ -358,6 +360,7 @@ void sequences_message(struct txns *t, engine_id from, uint8_t type, struct read
 	struct ask k = {.from = from};
 
 	if (type == MSG_SEQUENCE_VALUES) {
+		COVER(SEQUENCE_REMOTE);
 		on_values(t, from, r);
 		return;
 	}

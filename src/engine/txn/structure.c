@@ -6,6 +6,7 @@
  * up after a while. Locks live at the originator, so a move while they are open would lose them (P10: 2,786 of
  * 4,000 seeds of a model had a lost update without this rule).
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define MOVE_AFTER 64          /* grants in a row to one other engine: hysteresis */
@@ -79,9 +80,9 @@ static void split_done(struct txns *t, struct submission *s, enum verdict v, enu
 	struct work *w = map_find(&t->structures->works, s->arg);
 	atom_id ids[2] = {s->arg, atom_id_make(index, 0)};
 
-	(void)cause;
 	if (w)
 		w->splitting = false;
+	COVER_IF(v == VERDICT_VOID && cause == VOID_EPOCH, VOID_EPOCH);
 	if (v == VERDICT_OK)
 		t->stats.splits++;
 	for (int i = 0; v == VERDICT_OK && i < 2; i++) { /* a large one is cut again */
@@ -174,6 +175,7 @@ static void move_done(struct txns *t, struct submission *s, enum verdict v, enum
 
 	(void)cause;
 	(void)index;
+	COVER_IF(v == VERDICT_OK, MOVE);
 	if (v == VERDICT_OK)
 		t->stats.moves++;
 	if (w && w->moving)

@@ -4,6 +4,7 @@
  * Numbered from 1, kept until they are seen in the log, sent again after a change of leader or a time-out. The
  * leader takes the next number only, so sending too often does no harm. Fresh ones of a turn go in one message.
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define SUBMIT_MESSAGE_BYTES (2u << 20)
@@ -104,6 +105,7 @@ void txns_resubmit(struct txns *t)
 {
 	LIST_FOREACH(it, &t->submissions)
 		CONTAINER_OF(it, struct submission, all)->sent = false;
+	COVER_IF(!list_empty(&t->submissions), RESUBMIT);
 	if (!list_empty(&t->submissions))
 		t->stats.resubmits++;
 	t->submit_waits_us = txns_now(t);

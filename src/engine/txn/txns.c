@@ -1,6 +1,7 @@
 /*
  * txns.c - the transaction manager as a whole: set-up, events of the replica, messages, turns (engine/txn).
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define TICK_US 100000
@@ -71,6 +72,9 @@ static void on_frame_new(void *ctx, struct frame *f, atom_id split_from)
 	struct hold h;
 	atom_id need;
 
+	COVER_IF(split_from && f->kind == ATOM_DATA, SPLIT_DATA);
+	COVER_IF(split_from && f->kind == ATOM_INDEX, SPLIT_INDEX);
+	COVER_IF(split_from && f->kind <= ATOM_INDEX_CAT, SPLIT_CATALOG);
 	if (!split_from && f->kind == ATOM_DATA)
 		slots_created(t, f);
 	/* a copy that a split made of one that nobody had listed yet is asked for by itself (P15) */

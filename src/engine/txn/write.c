@@ -1,6 +1,7 @@
 /*
  * write.c - locks of statements, and what they put into the overlay (engine/txn).
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define FLOW_BYTES (256u << 20) /* an overlay over this is refused: a transaction this large needs another way */
@@ -11,6 +12,7 @@ static enum status changed_since(struct access *a, struct error *err)
 {
 	if (a->txn->iso == ISOLATION_READ_COMMITTED)
 		return ST_AGAIN;
+	COVER(FIRST_UPDATER_WINS);
 	return error_set(err, ST_SERIALIZATION, "could not serialize access due to concurrent update");
 }
 

@@ -56,7 +56,7 @@ static void cell_make(struct cell *c, uint16_t attno)
 	} else if (c->phys == PHYS_F64) {
 		c->f = rng_unit(&rnd) * 1e9;
 	} else if (c->phys == PHYS_I128) {
-		c->x = (i128)rng_next(&rnd) * (i128)rng_next(&rnd);
+		c->x = (i128)(int64_t)rng_next(&rnd) * (int64_t)rng_next(&rnd);
 	} else {
 		static const int64_t limits[] = {INT16_MIN, INT16_MAX, INT32_MIN, INT32_MAX, INT64_MIN, INT64_MAX};
 		int at = c->phys == PHYS_I16 ? 0 : c->phys == PHYS_I32 ? 2 : 4;

@@ -180,18 +180,19 @@ static void encode_key(struct txn *x, struct commit_work *w, const struct overla
 
 	if (!v || v->present != w->key_adds)
 		return;
+	if (!v->present) {
+		/* the first change tells what was committed: an entry of its row, or nothing when it was an add */
+		while (v->older)
+			v = v->older;
+		if (!v->present)
+			op_encode_key(&w->payload, OP_KEY_REMOVE, ix->storage, v->row, k->key, k->key_len);
+		return;
+	}
 	row = v->row;
 	if (row & ROW_ID_PROVISIONAL) {
 		struct map_slot *m;
 		size_t at = 0;
 
-		if (!v->present) { /* added and removed again here; a committed entry may have been before it */
-			while (v && (v->present || (v->row & ROW_ID_PROVISIONAL)))
-				v = v->older;
-			if (v)
-				op_encode_key(&w->payload, OP_KEY_REMOVE, ix->storage, v->row, k->key, k->key_len);
-			return;
-		}
 		while ((m = map_next(&x->overlay.tables, &at))) {
 			struct overlay_table *tab = m->value;
 			struct overlay_row *r = tab->table == ix->table ? overlay_row(tab, row) : NULL;
@@ -209,7 +210,7 @@ static void encode_key(struct txn *x, struct commit_work *w, const struct overla
 
 		memcpy(whole + k->key_len - 8, &be, 8);
 	}
-	op_encode_key(&w->payload, v->present ? OP_KEY_ADD : OP_KEY_REMOVE, ix->storage, row, whole, k->key_len);
+	op_encode_key(&w->payload, OP_KEY_ADD, ix->storage, row, whole, k->key_len);
 }
 
 static bool next_row(struct txn *x, struct commit_work *w)

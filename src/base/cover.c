@@ -8,7 +8,7 @@ uint64_t cover_counts[COVER_COUNT];
 const char *cover_name(enum cover_point point)
 {
 	static const char *const names[] = {
-#define X(name, text) #name,
+#define X(name, wanted, text) #name,
 		COVER_TABLE(X)
 #undef X
 	};
@@ -19,10 +19,21 @@ const char *cover_name(enum cover_point point)
 const char *cover_text(enum cover_point point)
 {
 	static const char *const texts[] = {
-#define X(name, text) text,
+#define X(name, wanted, text) text,
 		COVER_TABLE(X)
 #undef X
 	};
 
 	return texts[point];
+}
+
+int cover_wanted(enum cover_point point)
+{
+	static const unsigned char wanted_[] = {
+#define X(name, wanted, text) wanted,
+		COVER_TABLE(X)
+#undef X
+	};
+
+	return wanted_[point];
 }

@@ -143,6 +143,7 @@ static int process_run(struct process *p)
 		.mem = &p->mem,
 		.log = &p->log,
 		.connection_max = (uint32_t)p->opts.connections,
+		.poll = p->opts.poll_mode,
 		.spin_us = (uint32_t)p->opts.spin_us,
 		.reload = reload,
 		.ctx = p,

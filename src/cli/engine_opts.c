@@ -47,7 +47,8 @@ static const struct opt opts[] = {
 	TEXT("log", log, "LEVELS", "as info or warn,net=debug (default info); SIGHUP reads it again"),
 	NUMBER("connections", connections, "N", 1, 100000, "SQL sessions at once (default 1000)"),
 	NUMBER("fan-out", fan_out, "N", 1, 64, "children of an engine in the relay tree"),
-	NUMBER("spin-us", spin_us, "US", 0, 1000000, "look for work this long before sleeping (default 0)"),
+	TEXT("poll", poll, "HOW", "adaptive (default): look for work a little before sleeping; busy: never sleep; block"),
+	NUMBER("spin-us", spin_us, "US", 0, 1000000, "adaptive: look for work this long at most (default 50)"),
 	NUMBER("heartbeat-ms", heartbeat_ms, "MS", 1, 3600000, "between signs of life"),
 	NUMBER("heartbeat-limit-ms", heartbeat_limit_ms, "MS", 1, 3600000, "silence after which an engine is dropped"),
 	NUMBER("stale-read-limit-ms", stale_read_limit_ms, "MS", 1, 3600000,
@@ -299,6 +300,19 @@ static int check_join(struct engine_opts *o, const char *command, struct arena *
 	return -1;
 }
 
+static int check_poll(struct engine_opts *o, const char *command)
+{
+	static const char *const names[] = {"adaptive", "busy", "block"};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (o->poll && strcmp(o->poll, names[i]) != 0)
+			continue;
+		o->poll_mode = (enum poll_mode)i;
+		return -1;
+	}
+	return cli_usage(command, "--poll %s: there are adaptive, busy, block", o->poll);
+}
+
 static int check_fabric(struct engine_opts *o, const char *command)
 {
 	const char *f = o->fabric ? o->fabric : "ofi:tcp";
@@ -331,7 +345,8 @@ static int check(struct engine_opts *o, const char *command, struct arena *arena
 		return cli_usage(command, "--name %s: a name has 1 to 31 letters, digits, '-', '_' or '.'", o->name);
 	if ((rc = check_address(command, "sql", o->sql, &o->sql_address)) >= 0 ||
 	    (rc = check_address(command, "listen", o->listen, &o->fabric_address)) >= 0 ||
-	    (rc = check_join(o, command, arena)) >= 0 || (rc = check_fabric(o, command)) >= 0)
+	    (rc = check_join(o, command, arena)) >= 0 || (rc = check_fabric(o, command)) >= 0 ||
+	    (rc = check_poll(o, command)) >= 0)
 		return rc;
 	if (o->archive && !o->data)
 		return cli_usage(command, "--data DIR is needed");
@@ -370,6 +385,7 @@ int engine_opts_read(struct engine_opts *o, const char *command, int argc, char 
 		return rc;
 	if (o->secret_file && secret_read(o, arena, &err) != ST_OK)
 		return cli_fail_error("cannot read the cluster's secret", &err);
+	default_number(&o->spin_us, SPIN_LIMIT_DEFAULT_US);
 	for (size_t i = 0; i < OPT_COUNT; i++)
 		if (opts[i].type != TYPE_TEXT)
 			default_number((uint64_t *)(void *)((char *)o + opts[i].at), 0);

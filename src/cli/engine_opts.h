@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
+#include "base/spin.h"
 #include "base/status.h"
 #include "cli/cli.h"
 
@@ -16,7 +17,7 @@
 struct engine_opts {
 	bool archive;
 	/* as given; NULL: not. They live in the arena */
-	char *name, *sql, *listen, *join, *fabric, *data, *holds, *secret_file, *config, *location, *log, *sql_auth, *tls;
+	char *name, *sql, *listen, *join, *fabric, *data, *holds, *secret_file, *config, *location, *log, *sql_auth, *tls, *poll;
 	uint64_t workers, memory_bytes, connections, fan_out, spin_us;
 	uint64_t heartbeat_ms, heartbeat_limit_ms, stale_read_limit_ms, deadlock_timeout_ms, checkpoint_bytes;
 	/* taken apart and checked */
@@ -24,6 +25,7 @@ struct engine_opts {
 	uint32_t contact_count;
 	const char *contacts[ENGINE_JOIN_MAX];
 	const char *provider;
+	enum poll_mode poll_mode;
 	char *secret;
 };
 

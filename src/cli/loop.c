@@ -56,6 +56,7 @@ struct loop *loop_new(const struct loop_config *cfg, struct error *err)
 
 	l->cfg = *cfg;
 	l->clock = clock_system();
+	spin_init(&l->spin, cfg->poll, cfg->spin_us);
 	timers_init(&l->timers, cfg->mem);
 	list_init(&l->clients);
 	list_init(&l->ready);
@@ -235,7 +236,10 @@ static uint64_t idle_us(struct loop *l)
 	if (l->kicked || !list_empty(&l->ready))
 		return 0;
 	now = clock_now_us(&l->clock);
-	if (now - l->busy_us < l->cfg.spin_us)
+	if (l->busy)
+		spin_worked(&l->spin, l->turn_us, now);
+	l->busy = false;
+	if (spin_on(&l->spin, now))
 		return 0;
 	due = timers_next_us(&l->timers);
 	if (due <= now || !engine_try_wait(l->engine))
@@ -281,18 +285,19 @@ static void event(struct loop *l, struct epoll_event *ev)
 	}
 }
 
-static void engine_turn(struct loop *l)
+/* Whether there was anything to do. */
+static bool engine_turn(struct loop *l)
 {
 	for (int i = 0; i < ENGINE_STEPS_PER_TURN; i++)
 		if (engine_step(l->engine) == 0)
-			return;
+			return i > 0;
 	l->kicked = true; /* has more, but others have a turn first */
+	return true;
 }
 
 static void turn(struct loop *l)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	bool busy;
 	int n;
 
 	engine_fds_watch(l);
@@ -304,13 +309,14 @@ static void turn(struct loop *l)
 	l->kicked = false;
 	for (int i = 0; i < n; i++)
 		event(l, &events[i]);
-	timers_run(&l->timers, clock_now_us(&l->clock));
-	engine_turn(l);
-	busy = n > 0 || l->kicked || !list_empty(&l->ready);
+	l->turn_us = clock_now_us(&l->clock);
+	timers_run(&l->timers, l->turn_us);
+	l->busy = engine_turn(l);
+	if (n > 0 || !list_empty(&l->ready))
+		l->busy = true;
 	clients_turn(l);
-	engine_turn(l);
-	if (busy && l->cfg.spin_us)
-		l->busy_us = clock_now_us(&l->clock);
+	if (engine_turn(l))
+		l->busy = true;
 	state_log(l);
 }
 

@@ -10,6 +10,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/spin.h"
 #include "base/timer.h"
 #include "engine/engine.h"
 
@@ -20,7 +21,8 @@ struct loop_config {
 	struct logger *log;
 	int sql_fd;                   /* listening; taken */
 	uint32_t connection_max;      /* 0: default of pgwire.h */
-	uint32_t spin_us;             /* look for work this long before sleeping; 0: sleep at once */
+	enum poll_mode poll;
+	uint32_t spin_us;             /* adaptive: look for work this long before sleeping */
 	void (*reload)(void *ctx);    /* SIGHUP */
 	void *ctx;
 };

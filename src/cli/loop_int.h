@@ -27,7 +27,9 @@ struct loop {
 	struct timer accept_again;
 	enum engine_state seen;      /* last state that was logged */
 	uint32_t seen_failure;       /* crc of the last reason that was logged */
-	uint64_t busy_us;            /* when something was last done, for spin_us */
+	struct spin spin;
+	uint64_t turn_us;            /* when this turn began to work */
+	bool busy;                   /* it found something to do */
 	/* SIGTERM */
 	bool stopping, left_asked, interrupted, told_twice;
 	struct timer leave_by, stop_by;

@@ -27,10 +27,10 @@
 
 static const char usage_text[] =
 	"usage: valence cluster start --dir D [--archives N] [--caches N] [--base-port P] [--fabric F]\n"
-	"                             [--workers N] [--timeout S] [-- engine flags]\n"
+	"                             [--hosts ADDRESS,...] [--workers N] [--timeout S] [-- engine flags]\n"
 	"       valence cluster stop | status --dir D\n"
 	"       valence cluster start | kill | pause | resume NAME --dir D\n\n"
-	"Runs a cluster on 127.0.0.1, for development, tests and benchmarks. Engine k (archives a1, a2, ..., then\n"
+	"Runs a cluster on this machine, for development, tests and benchmarks. Engine k (archives a1, a2, ..., then\n"
 	"caches c1, c2, ...) has SQL on P + k and the fabric on P + 100 + k. The directory gets NAME.pid, NAME.log\n"
 	"and NAME/ with an archive's data.\n\n"
 	"  start         start all, anew as it was started last unless flags say otherwise; returns when every\n"
@@ -45,6 +45,8 @@ static const char usage_text[] =
 	"  --caches N       (default 2)\n"
 	"  --base-port P    (default 7400)\n"
 	"  --fabric F       as of valence cache-engine\n"
+	"  --hosts A,...    IPv4 addresses of this machine for the fabric, one for each engine, from the first on again when\n"
+	"                   there are more engines (default 127.0.0.1); RDMA devices have addresses of their own\n"
 	"  --workers N      as of valence cache-engine\n"
 	"  --timeout S      how long start waits (default 60)\n";
 
@@ -73,6 +75,8 @@ static enum status conf_write(const struct cluster *cl, struct error *err)
 		(unsigned long long)cl->archives, (unsigned long long)cl->caches, (unsigned long long)cl->base_port);
 	if (cl->fabric)
 		fprintf(f, "fabric = %s\n", cl->fabric);
+	if (cl->hosts)
+		fprintf(f, "hosts = %s\n", cl->hosts);
 	if (cl->workers)
 		fprintf(f, "workers = %s\n", cl->workers);
 	for (uint32_t i = 0; i < cl->extra_count; i++)
@@ -92,6 +96,8 @@ static bool conf_take(struct cluster *cl, const char *key, const char *value)
 		return cli_u64(value, 1, 65535 - 200, &cl->base_port);
 	if (strcmp(key, "fabric") == 0)
 		cl->fabric = arena_strdup(cl->arena, value);
+	else if (strcmp(key, "hosts") == 0)
+		cl->hosts = arena_strdup(cl->arena, value);
 	else if (strcmp(key, "workers") == 0)
 		cl->workers = arena_strdup(cl->arena, value);
 	else if (strcmp(key, "extra") == 0 && cl->extra_count < CLUSTER_EXTRA_MAX)
@@ -361,8 +367,8 @@ static void status_line(const struct cluster *cl, const struct member *m)
 	struct pgc_result r;
 	struct pgc *c;
 
-	printf("%-4s %-7s sql=127.0.0.1:%u fabric=127.0.0.1:%u ", m->name, m->archive ? "archive" : "cache", m->sql_port,
-	       m->fabric_port);
+	printf("%-4s %-7s sql=127.0.0.1:%u fabric=%s:%u ", m->name, m->archive ? "archive" : "cache", m->sql_port,
+	       m->fabric_host, m->fabric_port);
 	if (pid == 0) {
 		puts("stopped");
 		return;
@@ -417,7 +423,7 @@ static int signal_one(const struct cluster *cl, const struct member *m, const ch
 
 /* -- the command line ------------------------------------------------------------------------------------------ */
 
-enum { F_DIR = 256, F_ARCHIVES, F_CACHES, F_BASE_PORT, F_FABRIC, F_WORKERS, F_TIMEOUT };
+enum { F_DIR = 256, F_ARCHIVES, F_CACHES, F_BASE_PORT, F_FABRIC, F_HOSTS, F_WORKERS, F_TIMEOUT };
 
 static int take_flag(struct request *rq, int got, const char *word)
 {
@@ -443,6 +449,11 @@ static int take_flag(struct request *rq, int got, const char *word)
 	case F_FABRIC:
 		cl->fabric = optarg;
 		break;
+	case F_HOSTS:
+		if (!cluster_hosts_ok(optarg))
+			return cli_usage("cluster", "--hosts %s: not IPv4 addresses with commas between", optarg);
+		cl->hosts = optarg;
+		break;
 	case F_WORKERS:
 		cl->workers = optarg;
 		break;
@@ -460,6 +471,7 @@ static int read_flags(struct request *rq, int argc, char **argv)
 	static const struct option longs[] = {
 		{"dir", 1, NULL, F_DIR},	 {"archives", 1, NULL, F_ARCHIVES}, {"caches", 1, NULL, F_CACHES},
 		{"base-port", 1, NULL, F_BASE_PORT}, {"fabric", 1, NULL, F_FABRIC}, {"workers", 1, NULL, F_WORKERS},
+		{"hosts", 1, NULL, F_HOSTS},
 		{"timeout", 1, NULL, F_TIMEOUT}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0},
 	};
 	int end = argc, got, rc;
@@ -563,7 +575,7 @@ static int start_whole(struct request *rq)
 	if (access(conf_path(cl), F_OK) != 0)
 		return start_all(cl);
 	cluster_defaults(&before);
-	before.fabric = before.workers = NULL;
+	before.fabric = before.workers = before.hosts = NULL;
 	if (conf_read(&before, &err) != ST_OK)
 		return cli_fail_error("cannot start the cluster", &err);
 	if (runs_already(cl, &before, &m)) {

@@ -7,6 +7,7 @@
 #ifndef VALENCE_CLI_CLUSTER_H
 #define VALENCE_CLI_CLUSTER_H
 
+#include <netinet/in.h>
 #include <sys/types.h>
 
 #include "base/mem.h"
@@ -22,6 +23,7 @@ struct cluster {
 	uint64_t archives, caches, base_port, timeout_s;
 	const char *fabric;      /* NULL: the default */
 	const char *workers;     /* NULL: not given */
+	const char *hosts;       /* IPv4 addresses for the fabric, with commas between; NULL: 127.0.0.1 */
 	const char *extra[CLUSTER_EXTRA_MAX];
 	uint32_t extra_count;
 };
@@ -31,9 +33,11 @@ struct member {
 	bool archive;
 	uint32_t k;
 	uint16_t sql_port, fabric_port;
+	char fabric_host[INET_ADDRSTRLEN];
 };
 
 void cluster_member(const struct cluster *cl, uint32_t k, struct member *out);
+bool cluster_hosts_ok(const char *hosts);
 static inline uint32_t cluster_size(const struct cluster *cl) { return (uint32_t)(cl->archives + cl->caches); }
 
 /* cluster_proc.c */

@@ -27,8 +27,37 @@
 #define POLL_MS 20
 #define COMPLAINT_BYTES 1024
 
+/* The k-th of the addresses, from the first on again at their end. */
+static const char *host_of(const char *hosts, uint32_t k, char out[INET_ADDRSTRLEN])
+{
+	const char *at = hosts;
+	size_t n;
+
+	for (; k > 0; k--) {
+		at = strchr(at, ',');
+		at = at ? at + 1 : hosts;
+	}
+	n = strcspn(at, ",");
+	snprintf(out, INET_ADDRSTRLEN, "%.*s", n < INET_ADDRSTRLEN ? (int)n : 0, at);
+	return at[n] ? at + n + 1 : NULL;
+}
+
+bool cluster_hosts_ok(const char *hosts)
+{
+	while (hosts) {
+		char one[INET_ADDRSTRLEN];
+		struct in_addr a;
+
+		hosts = host_of(hosts, 0, one);
+		if (inet_pton(AF_INET, one, &a) != 1)
+			return false;
+	}
+	return true;
+}
+
 void cluster_member(const struct cluster *cl, uint32_t k, struct member *out)
 {
+	(void)host_of(cl->hosts ? cl->hosts : "127.0.0.1", k, out->fabric_host);
 	out->k = k;
 	out->archive = k < cl->archives;
 	snprintf(out->name, sizeof out->name, "%c%u", out->archive ? 'a' : 'c',
@@ -139,7 +168,8 @@ static const char *contacts(const struct cluster *cl, const struct member *m, bo
 		if (k == m->k)
 			continue;
 		cluster_member(cl, k, &other);
-		list = arena_printf(cl->arena, "%s%s127.0.0.1:%u", list ? list : "", list ? "," : "", other.fabric_port);
+		list = arena_printf(cl->arena, "%s%s%s:%u", list ? list : "", list ? "," : "", other.fabric_host,
+				    other.fabric_port);
 	}
 	return list;
 }
@@ -167,11 +197,15 @@ static void command_line(const struct cluster *cl, const struct member *m, bool 
 	word(w, cl, m->archive ? "archive-engine" : "cache-engine");
 	flag(w, cl, "--name", m->name);
 	flag(w, cl, "--sql", arena_printf(cl->arena, "127.0.0.1:%u", m->sql_port));
-	flag(w, cl, "--listen", arena_printf(cl->arena, "127.0.0.1:%u", m->fabric_port));
+	flag(w, cl, "--listen", arena_printf(cl->arena, "%s:%u", m->fabric_host, m->fabric_port));
 	flag(w, cl, "--data", m->archive ? path(cl, m, "") : NULL);
 	flag(w, cl, "--join", contacts(cl, m, fresh));
 	flag(w, cl, "--fabric", cl->fabric);
 	flag(w, cl, "--workers", cl->workers);
+	if (cl->hosts) { /* beyond loopback it takes a word on each */
+		flag(w, cl, "--sql-auth", "trust");
+		flag(w, cl, "--tls", "off");
+	}
 	for (uint32_t i = 0; i < cl->extra_count; i++)
 		word(w, cl, cl->extra[i]);
 }
@@ -203,11 +237,12 @@ static enum status pid_write(const struct cluster *cl, const struct member *m, p
 	return ST_OK;
 }
 
-static enum status port_check(const struct member *m, uint16_t port, struct error *err)
+static enum status port_check(const struct member *m, const char *host, uint16_t port, struct error *err)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, failed = 0;
 
+	(void)inet_pton(AF_INET, host, &sa.sin_addr);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
 	    bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0)
 		failed = errno;
@@ -220,9 +255,9 @@ static enum status port_check(const struct member *m, uint16_t port, struct erro
 
 enum status member_ports_free(const struct member *m, struct error *err)
 {
-	enum status st = port_check(m, m->sql_port, err);
+	enum status st = port_check(m, "127.0.0.1", m->sql_port, err);
 
-	return st == ST_OK ? port_check(m, m->fabric_port, err) : st;
+	return st == ST_OK ? port_check(m, m->fabric_host, m->fabric_port, err) : st;
 }
 
 enum status member_spawn(const struct cluster *cl, const struct member *m, bool fresh, pid_t *pid_out,

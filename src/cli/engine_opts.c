@@ -41,8 +41,8 @@ static const struct opt opts[] = {
 	NUMBER("workers", workers, "N", 1, 1024, "engines in this process (default 1)"),
 	BYTES("memory", memory_bytes, 64u << 20, "memory for all of it, as 512M or 8G (default 4G)"),
 	TEXT("secret-file", secret_file, "FILE", "holds the cluster's secret"),
-	TEXT("sql-auth", sql_auth, "HOW", "how SQL clients prove who they are; needed beyond loopback"),
-	TEXT("tls", tls, "CHOICE", "TLS for SQL clients; needed beyond loopback"),
+	TEXT("sql-auth", sql_auth, "HOW", "trust: SQL clients are who they say; a choice is needed beyond loopback"),
+	TEXT("tls", tls, "CHOICE", "off: no TLS for SQL clients; a choice is needed beyond loopback"),
 	TEXT("location", location, "LABEL", "where it stands, to keep traffic near"),
 	TEXT("log", log, "LEVELS", "as info or warn,net=debug (default info); SIGHUP reads it again"),
 	NUMBER("connections", connections, "N", 1, 100000, "SQL sessions at once (default 1000)"),
@@ -260,22 +260,29 @@ static int check_address(const char *command, const char *flag, const char *text
 	return -1;
 }
 
-/* The contract: beyond loopback not without a secret, SQL authentication and a choice about TLS. */
+/*
+ * The contract: beyond loopback not without a secret, SQL authentication and a choice about TLS. Where SQL
+ * clients are on this machine, as is the one that trusts them, the fabric may go beyond.
+ */
 static int check_reach(const struct engine_opts *o, const char *command)
 {
 	const struct cli_address *far = NULL;
 
+	if (o->sql_auth && strcmp(o->sql_auth, "trust") != 0)
+		return cli_usage(command, "--sql-auth %s: this version has \"trust\" only", o->sql_auth);
+	if (o->tls && strcmp(o->tls, "off") != 0)
+		return cli_usage(command, "--tls %s: this version has \"off\" only", o->tls);
 	if (!cli_is_loopback(&o->sql_address))
 		far = &o->sql_address;
 	else if (!cli_is_loopback(&o->fabric_address))
 		far = &o->fabric_address;
-	if (!far)
+	if (!far || (far == &o->fabric_address && o->secret_file && o->sql_auth && o->tls))
 		return -1;
 	fprintf(stderr, "valence: %s: refuses to listen on %s, which is not a loopback address: %s\n", command, far->host,
 		!o->secret_file ? "--secret-file is missing"
 		: !o->sql_auth	? "--sql-auth is missing"
 		: !o->tls	? "--tls is missing"
-				: "this version has no SQL authentication and no TLS yet");
+				: "this version has no SQL authentication and no TLS yet: SQL on loopback only");
 	cli_hint("beyond loopback an engine needs a cluster secret, SQL authentication and a choice about TLS");
 	return CLI_USAGE;
 }

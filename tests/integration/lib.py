@@ -85,6 +85,9 @@ class Cluster:
         self.dir = os.path.join(TEST_DIR, name)
         self.base = PORT_BASE + offset
         clusters.append(self)
+        for flag in ("fabric", "hosts"):  # the whole suite over another fabric
+            if os.environ.get("VALENCE_" + flag.upper()):
+                flags.setdefault(flag, os.environ["VALENCE_" + flag.upper()])
         args = [a for k, v in flags.items() for a in ("--" + k.replace("_", "-"), v)]
         rc, out, err = valence("cluster", "start", "--dir", self.dir, "--base-port", self.base, *args)
         if rc != 0:

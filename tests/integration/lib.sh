@@ -59,7 +59,8 @@ port()
 
 cluster_start()
 {
-	"$VALENCE" cluster start --dir "$cluster" --base-port "$PORT_BASE" "$@" || fail "the cluster did not start"
+	"$VALENCE" cluster start --dir "$cluster" --base-port "$PORT_BASE" ${VALENCE_FABRIC:+--fabric "$VALENCE_FABRIC"} \
+		${VALENCE_HOSTS:+--hosts "$VALENCE_HOSTS"} "$@" || fail "the cluster did not start"
 }
 
 sql()

@@ -13,7 +13,7 @@ import lib
 from lib import check, equal
 from valence_cluster import Cluster, say
 
-TARGET_MS = 100  # from kill -9 of the originator to the first value elsewhere, on loopback
+TARGET_MS = 100 * lib.SLOW  # from kill -9 of the originator to the first value elsewhere, on loopback
 SEQUENCE = "sequence_a"
 
 

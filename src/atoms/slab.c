@@ -8,22 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SLAB_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_ASAN 1
-#endif
-#endif
-#ifdef SLAB_ASAN
-#include <sanitizer/asan_interface.h>
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#else
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#endif
+#include "base/poison.h"
 
 struct slab {
 	uint8_t *base;
@@ -100,6 +85,12 @@ static struct slab *slab_map(struct slab_pool *pool, size_t bytes)
 	return s;
 }
 
+/* Units that an image of @bytes takes; where there are redzones, one more behind it. */
+static uint32_t run_units(size_t bytes)
+{
+	return (uint32_t)((bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES) + (REDZONE_BYTES ? 1 : 0);
+}
+
 /* First unit of a free run of @n, or s->units. */
 static uint32_t run_find(const struct slab *s, uint32_t n)
 {
@@ -154,7 +145,7 @@ static void slab_commit(struct slab *s, uint32_t to)
 
 void *slab_alloc(struct slab_pool *pool, size_t bytes)
 {
-	uint32_t n = (uint32_t)((bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES), at = 0;
+	uint32_t n = run_units(bytes), at = 0;
 	size_t size = (size_t)n * SLAB_UNIT_BYTES;
 	struct slab *s = NULL;
 	uint8_t *p;
@@ -177,7 +168,7 @@ void *slab_alloc(struct slab_pool *pool, size_t bytes)
 	run_mark(s, at, n, true);
 	slab_commit(s, at + n);
 	p = s->base + (size_t)at * SLAB_UNIT_BYTES;
-	UNPOISON(p, size);
+	UNPOISON(p, bytes);
 	pool->used_bytes += size;
 	account(pool->mem, size, true);
 	return p;
@@ -201,7 +192,7 @@ static void slab_release(struct slab_pool *pool, struct slab *s)
 
 void slab_free(struct slab_pool *pool, void *p, size_t bytes)
 {
-	uint32_t n = (uint32_t)((bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES);
+	uint32_t n = run_units(bytes);
 	size_t size = (size_t)n * SLAB_UNIT_BYTES;
 	struct slab *s = map_find(&pool->by_base, (uintptr_t)p / SLAB_BYTES);
 

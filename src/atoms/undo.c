@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/poison.h"
 
 #define CHUNK_MASK (UNDO_CHUNK_BYTES - 1)
 #define VINDEX_MIN 32u
@@ -77,6 +78,7 @@ static void chunk_open(struct undo_ring *r, uint64_t entry_bytes)
 		c->base = r->spare[--r->spare_count];
 	else
 		c->base = mem_alloc(r->mem, bytes);
+	POISON(c->base, bytes);
 	c->bytes = bytes;
 	c->fill = 0;
 	c->max_index = 0;
@@ -98,6 +100,7 @@ struct undo *undo_ring_push(struct undo_ring *r, seq_index index, uint32_t bytes
 	}
 	*pos_out = r->head;
 	u = (struct undo *)(c->base + c->fill);
+	UNPOISON(u, sizeof *u + bytes);
 	c->fill += need;
 	r->head += need;
 	if (index > c->max_index)
@@ -113,6 +116,7 @@ static void tail_move(struct undo_ring *r, uint64_t number, uint64_t bytes)
 {
 	struct undo_chunk *c = chunk_of(r, number);
 
+	POISON(c->base, bytes);
 	if (bytes < c->fill || number == r->open) {
 		r->tail = (number << UNDO_CHUNK_SHIFT) + bytes;
 		return;

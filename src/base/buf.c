@@ -26,7 +26,13 @@ void buf_fini(struct buf *b)
 	b->size = b->cap = 0;
 }
 
-void buf_reserve(struct buf *b, size_t more_bytes)
+/* What is behind the end is poisoned, until it is appended or reserved. */
+static void poison_slack(struct buf *b)
+{
+	POISON(b->data + b->size, b->cap - b->size);
+}
+
+static void grow(struct buf *b, size_t more_bytes)
 {
 	size_t cap = b->cap ? b->cap : BUF_MIN_BYTES;
 
@@ -37,14 +43,22 @@ void buf_reserve(struct buf *b, size_t more_bytes)
 		cap *= 2;
 	b->data = mem_realloc(b->mem, b->data, b->cap, cap);
 	b->cap = cap;
+	poison_slack(b);
+}
+
+void buf_reserve(struct buf *b, size_t more_bytes)
+{
+	grow(b, more_bytes);
+	UNPOISON(b->data + b->size, b->cap - b->size);
 }
 
 uint8_t *buf_append(struct buf *b, size_t bytes)
 {
 	uint8_t *p;
 
-	buf_reserve(b, bytes);
+	grow(b, bytes);
 	p = b->data + b->size;
+	UNPOISON(p, bytes);
 	b->size += bytes;
 	return p;
 }
@@ -75,6 +89,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 		va_end(ap);
 	}
 	b->size += (size_t)n;
+	poison_slack(b);
 }
 
 void buf_consume(struct buf *b, size_t bytes)
@@ -83,12 +98,14 @@ void buf_consume(struct buf *b, size_t bytes)
 	b->size -= bytes;
 	if (b->size > 0 && bytes > 0)
 		memmove(b->data, b->data + bytes, b->size);
+	poison_slack(b);
 }
 
 void buf_truncate(struct buf *b, size_t bytes)
 {
 	ASSERT_OP(bytes, <=, b->size);
 	b->size = bytes;
+	poison_slack(b);
 }
 
 void put_varint(struct buf *b, uint64_t v)

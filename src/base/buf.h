@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/poison.h"
 
 struct buf {
 	struct mem *mem;
@@ -22,7 +23,12 @@ struct buf {
 
 void buf_init(struct buf *b, struct mem *mem);
 void buf_fini(struct buf *b);
-static inline void buf_reset(struct buf *b) { b->size = 0; }
+static inline void buf_reset(struct buf *b)
+{
+	b->size = 0;
+	POISON(b->data, b->cap);
+}
+/* Room for more_bytes behind the end, for who writes there first and counts afterwards. */
 void buf_reserve(struct buf *b, size_t more_bytes);
 uint8_t *buf_append(struct buf *b, size_t bytes); /* room for bytes, counted; not zeroed; valid until the next append */
 void buf_put(struct buf *b, const void *p, size_t bytes);

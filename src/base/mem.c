@@ -18,22 +18,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define MEM_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MEM_ASAN 1
-#endif
-#endif
-#ifdef MEM_ASAN
-#include <sanitizer/asan_interface.h>
-#define POISON(p, bytes) ASAN_POISON_MEMORY_REGION((p), (bytes))
-#define UNPOISON(p, bytes) ASAN_UNPOISON_MEMORY_REGION((p), (bytes))
-#else
-#define POISON(p, bytes) ((void)(p), (void)(bytes))
-#define UNPOISON(p, bytes) ((void)(p), (void)(bytes))
-#endif
+#include "base/poison.h"
 
 /* No object may be larger: keeps every sum of sizes below from wrapping. */
 #define MEM_BYTES_MAX ((size_t)1 << 46)
@@ -178,6 +163,9 @@ struct arena_block {
 
 _Static_assert(sizeof(struct arena_block) % 16 == 0, "allocations start aligned");
 
+/* Offset of a block's first allocation: before and after each is a redzone, where there are any. */
+#define BLOCK_FIRST (sizeof(struct arena_block) + REDZONE_BYTES)
+
 static struct arena_block *block_new(struct arena *a, size_t size_bytes)
 {
 	struct arena_block *b = malloc(size_bytes);
@@ -186,8 +174,8 @@ static struct arena_block *block_new(struct arena *a, size_t size_bytes)
 		die(a->mem, size_bytes, "the system has none");
 	charge(a->mem, size_bytes);
 	b->size_bytes = size_bytes;
-	b->at = sizeof *b;
-	POISON((char *)b + b->at, size_bytes - b->at);
+	b->at = BLOCK_FIRST;
+	POISON(b + 1, size_bytes - sizeof *b);
 	return b;
 }
 
@@ -200,7 +188,7 @@ static void block_free(struct arena *a, struct arena_block *b)
 
 static void block_cut(struct arena_block *b, size_t at)
 {
-	ASSERT_OP(at, >=, sizeof *b);
+	ASSERT_OP(at, >=, BLOCK_FIRST);
 	ASSERT_OP(at, <=, b->at);
 	b->at = at;
 	POISON((char *)b + at, b->size_bytes - at);
@@ -243,7 +231,14 @@ void arena_reset(struct arena *a)
 		}
 	}
 	if (keep) {
-		block_cut(keep, sizeof *keep);
+#ifdef VALENCE_ASAN
+		/* not the same memory: what the next statement writes must not bring a stale pointer to life */
+		struct arena_block *fresh = block_new(a, keep->size_bytes);
+
+		block_free(a, keep);
+		keep = fresh;
+#endif
+		block_cut(keep, BLOCK_FIRST);
 		keep->below = NULL;
 		a->head = keep;
 	}
@@ -253,19 +248,19 @@ void arena_reset(struct arena *a)
 void *arena_alloc(struct arena *a, size_t bytes)
 {
 	struct arena_block *b = a->head;
-	size_t room;
+	size_t room; /* with the redzone behind it */
 	char *p;
 
 	if (bytes > MEM_BYTES_MAX)
 		die(a->mem, bytes, "size out of range");
-	room = ((bytes ? bytes : 1) + 15) & ~(size_t)15;
+	room = (((bytes ? bytes : 1) + 15) & ~(size_t)15) + REDZONE_BYTES;
 	if (!b || b->size_bytes - b->at < room) {
 		size_t size = b ? b->size_bytes * 2 : BLOCK_MIN_BYTES;
 
 		if (size > BLOCK_MAX_BYTES)
 			size = BLOCK_MAX_BYTES;
-		if (size < sizeof *b + room)
-			size = sizeof *b + room;
+		if (size < BLOCK_FIRST + room)
+			size = BLOCK_FIRST + room;
 		b = block_new(a, size);
 		b->below = a->head;
 		a->head = b;

@@ -35,6 +35,7 @@ void mem_fail_after(uint64_t n);
 /*
  * An arena: bump allocation by lifetime (session, transaction, statement). Memory is returned by reset
  * or fini only. Blocks double from 4 KiB to 256 KiB. Allocations are 16-byte aligned and zeroed.
+ * Built with AddressSanitizer there is a redzone between them, and what was taken back is poisoned.
  */
 struct arena_block;
 struct arena {

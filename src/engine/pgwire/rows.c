@@ -167,8 +167,6 @@ static void put_row(struct pg_conn *c, const struct row_column *cols, uint32_t c
 		const struct row_column *col = &cols[i];
 		uint32_t at = col->v->constant ? 0 : row;
 
-		if (out->cap - out->size < FIXED_MAX)
-			buf_reserve(out, FIXED_MAX);
 		if (vec_null(col->v, row)) {
 			put32(out->data + out->size, UINT32_MAX);
 			out->size += 4;
@@ -178,8 +176,10 @@ static void put_row(struct pg_conn *c, const struct row_column *cols, uint32_t c
 			put32(out->data + out->size, s->bytes);
 			out->size += 4;
 			buf_put(out, s->p, s->bytes);
+			buf_reserve(out, (size_t)(count - i) * FIXED_MAX);
 		} else if (col->way == WAY_ANY) {
 			put_any(col, row, out);
+			buf_reserve(out, (size_t)(count - i) * FIXED_MAX);
 		} else {
 			uint8_t *p = out->data + out->size;
 

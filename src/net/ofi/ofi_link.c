@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/poison.h"
 #include "net/ofi/ofi_int.h"
 
 /* Before each message in the stream; the data is padded to 8. */
@@ -68,7 +69,9 @@ static struct ofi_op *buffer_get(struct ofi_net *n)
 
 	if (first) {
 		list_remove(first);
-		return CONTAINER_OF(first, struct ofi_op, l);
+		op = CONTAINER_OF(first, struct ofi_op, l);
+		UNPOISON(op->data, OFI_PIECE_BYTES);
+		return op;
 	}
 	if (n->buffers == OFI_BUFFERS_MAX)
 		return NULL;
@@ -83,6 +86,7 @@ static struct ofi_op *buffer_get(struct ofi_net *n)
 static void buffer_put(struct ofi_net *n, struct ofi_op *op)
 {
 	op->link = NULL;
+	POISON(op->data, OFI_PIECE_BYTES);
 	list_remove(&op->l);
 	list_push_front(&n->pool, &op->l);
 }

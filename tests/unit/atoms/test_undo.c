@@ -8,6 +8,7 @@
 
 #include "../unit.h"
 #include "base/env.h"
+#include "base/poison.h"
 
 #define QUEUE 60000
 
@@ -107,10 +108,40 @@ static void test_undo_vindex(void)
 	mem_fini(&mem);
 }
 
+#ifdef VALENCE_ASAN
+/* The sanitizer sees who follows a link to an entry that is gone, and who writes past a new one's end. */
+static void test_undo_ring_poisons_what_is_gone(void)
+{
+	struct undo_ring r;
+	struct mem mem;
+	struct undo *u[40];
+	uint64_t pos;
+
+	mem_init(&mem, NULL, "test", 0);
+	undo_ring_init(&r, &mem);
+	for (uint32_t n = 0; n < 40; n++) {
+		u[n] = undo_ring_push(&r, 1, 50000 + n, &pos);
+		CU_ASSERT_PTR_NULL(__asan_region_is_poisoned(u[n], sizeof *u[n] + u[n]->bytes));
+		CU_ASSERT(__asan_address_is_poisoned(undo_values(u[n]) + u[n]->bytes));
+	}
+	for (uint32_t n = 0; n < 20; n++)
+		undo_ring_pop(&r);
+	for (uint32_t n = 0; n < 20; n++)
+		CU_ASSERT(__asan_address_is_poisoned(u[n]) && __asan_address_is_poisoned(undo_values(u[n]) + 49999));
+	for (uint32_t n = 20; n < 40; n++)
+		CU_ASSERT_PTR_NULL(__asan_region_is_poisoned(u[n], sizeof *u[n] + u[n]->bytes));
+	undo_ring_fini(&r);
+	mem_fini(&mem);
+}
+#endif
+
 void suite_atoms_undo(void)
 {
 	CU_pSuite s = CU_add_suite("atoms_undo", NULL, NULL);
 
 	CU_add_test(s, "test_undo_ring_against_queue", test_undo_ring_against_queue);
 	CU_add_test(s, "test_undo_vindex", test_undo_vindex);
+#ifdef VALENCE_ASAN
+	CU_add_test(s, "test_undo_ring_poisons_what_is_gone", test_undo_ring_poisons_what_is_gone);
+#endif
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../unit.h"
+#include "base/poison.h"
 
 static struct mem account;
 
@@ -177,6 +178,38 @@ static int buf_suite_init(void)
 	return 0;
 }
 
+#ifdef VALENCE_ASAN
+static void check_end(const struct buf *b)
+{
+	CU_ASSERT_PTR_NULL(__asan_region_is_poisoned(b->data, b->size));
+	for (size_t i = b->size; i < b->cap; i++)
+		CU_ASSERT(__asan_address_is_poisoned(b->data + i));
+}
+
+/* The sanitizer sees who reads what was dropped, or writes past the end without having asked for room. */
+static void test_buf_poisons_behind_its_end(void)
+{
+	struct buf b;
+
+	buf_init(&b, &account);
+	for (int i = 0; i < 100; i++) {
+		put_u8(&b, 1);
+		check_end(&b);
+	}
+	buf_printf(&b, "%d", 12345);
+	check_end(&b);
+	buf_consume(&b, 51);
+	check_end(&b);
+	buf_truncate(&b, 3);
+	check_end(&b);
+	buf_reserve(&b, 20);
+	CU_ASSERT_PTR_NULL(__asan_region_is_poisoned(b.data, b.size + 20));
+	buf_reset(&b);
+	check_end(&b);
+	buf_fini(&b);
+}
+#endif
+
 void suite_base_buf(void)
 {
 	CU_pSuite s = CU_add_suite("base_buf", buf_suite_init, NULL);
@@ -188,4 +221,7 @@ void suite_base_buf(void)
 	CU_add_test(s, "bytes_refuse_long_length", test_buf_bytes_refuse_long_length);
 	CU_add_test(s, "cstr", test_buf_cstr);
 	CU_add_test(s, "consume_truncate_printf", test_buf_consume_truncate_printf);
+#ifdef VALENCE_ASAN
+	CU_add_test(s, "poisons_behind_its_end", test_buf_poisons_behind_its_end);
+#endif
 }

@@ -5,9 +5,11 @@
 
 #include <CUnit/CUnit.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "../unit.h"
+#include "base/poison.h"
 
 /* A charge counts in the account and in every ancestor, and is taken back by free; the peak stays. */
 static void test_mem_charges_ancestors(void)
@@ -224,6 +226,59 @@ static void test_mem_arena_blocks_double(void)
 	mem_fini(&m);
 }
 
+#ifdef VALENCE_ASAN
+static bool poisoned(const void *p, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (!__asan_address_is_poisoned((const char *)p + i))
+			return false;
+	return true;
+}
+
+/* The sanitizer sees a step over either end of an arena's allocation, of whatever size, also beside a block's ends. */
+static void test_mem_arena_redzones(void)
+{
+	struct mem m;
+	struct arena a;
+
+	mem_init(&m, NULL, "m", 0);
+	arena_init(&a, &m);
+	for (size_t n = 1; n < 5000; n += n < 64 ? 1 : 61) {
+		char *p = arena_alloc(&a, n);
+
+		CU_ASSERT_PTR_NULL(__asan_region_is_poisoned(p, n));
+		CU_ASSERT(poisoned(p - 16, 16));
+		CU_ASSERT(poisoned(p + n, 16));
+	}
+	arena_fini(&a);
+	mem_fini(&m);
+}
+
+/* What a rewind or a reset took back is poisoned, and after a reset not the first to be handed out again. */
+static void test_mem_arena_poisons_what_is_gone(void)
+{
+	struct mem m;
+	struct arena a;
+	struct arena_mark mark;
+	char *kept, *gone;
+
+	mem_init(&m, NULL, "m", 0);
+	arena_init(&a, &m);
+	kept = arena_alloc(&a, 40);
+	mark = arena_mark(&a);
+	gone = arena_alloc(&a, 40);
+	arena_rewind(&a, mark);
+	CU_ASSERT_PTR_NULL(__asan_region_is_poisoned(kept, 40));
+	CU_ASSERT(poisoned(gone, 40));
+	arena_reset(&a);
+	(void)arena_alloc(&a, 3000);
+	CU_ASSERT(poisoned(kept, 40));
+	CU_ASSERT(poisoned(gone, 40));
+	arena_fini(&a);
+	mem_fini(&m);
+}
+#endif
+
 void suite_base_mem(void)
 {
 	CU_pSuite s = CU_add_suite("base_mem", NULL, NULL);
@@ -237,4 +292,8 @@ void suite_base_mem(void)
 	CU_add_test(s, "arena_aligned_and_zeroed", test_mem_arena_aligned_and_zeroed);
 	CU_add_test(s, "arena_rewind", test_mem_arena_rewind);
 	CU_add_test(s, "arena_blocks_double", test_mem_arena_blocks_double);
+#ifdef VALENCE_ASAN
+	CU_add_test(s, "arena_redzones", test_mem_arena_redzones);
+	CU_add_test(s, "arena_poisons_what_is_gone", test_mem_arena_poisons_what_is_gone);
+#endif
 }

@@ -518,7 +518,7 @@ static int binary_row(struct copy_in *c, const uint8_t *p, const uint8_t *end, s
 			return ROW_BAD;
 		}
 		if (to->phys == PHYS_VAR)
-			to->var = arena_dup(&c->dml.arena, to->var, to->bytes + (to->bytes == 0));
+			to->var = arena_dup(&c->dml.arena, to->var, to->bytes);
 	}
 	*used = (size_t)(r.p - p);
 	c->rows++;

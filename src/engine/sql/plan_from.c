@@ -88,7 +88,7 @@ static void index_keys(struct planner *pl, struct table_access *ta, const struct
 	ta->unique_point = c->unique_point;
 	ta->backward = c->backward;
 	ta->ordered = c->ordered;
-	ta->keys = arena_dup(pl->sh->arena, c->keys, sizeof *c->keys * (c->key_count ? c->key_count : 1));
+	ta->keys = arena_dup(pl->sh->arena, c->keys, sizeof *c->keys * c->key_count);
 	for (uint32_t i = 0; i < c->key_count; i++) {
 		struct index_key *k = &ta->keys[i];
 
@@ -166,7 +166,7 @@ static struct plan *renamed(struct planner *pl, struct plan *p, uint32_t rel, co
 	struct plan *same = arena_dup(pl->sh->arena, p, sizeof *p);
 
 	/* the same node with other names: below, its own columns were only inputs by number */
-	same->cols = arena_dup(pl->sh->arena, p->cols, sizeof *p->cols * (p->col_count ? p->col_count : 1));
+	same->cols = arena_dup(pl->sh->arena, p->cols, sizeof *p->cols * p->col_count);
 	for (uint32_t i = 0; i < same->col_count; i++) {
 		same->cols[i].rel = rel;
 		same->cols[i].attno = (uint16_t)(i + 1);

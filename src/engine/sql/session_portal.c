@@ -151,7 +151,7 @@ static enum status decode_params(struct sql_portal *p, const struct sql_param *p
 		if (e)
 			return e;
 		if (!p->params[i].null && p->params[i].phys == PHYS_VAR)
-			p->params[i].var = arena_dup(&p->arena, p->params[i].var, p->params[i].bytes + !p->params[i].bytes);
+			p->params[i].var = arena_dup(&p->arena, p->params[i].var, p->params[i].bytes);
 	}
 	return ST_OK;
 }

@@ -112,7 +112,7 @@ static void cell_copy(struct overlay *o, struct cell *out, const struct cell *c)
 	*out = *c;
 	o->bytes += 12;
 	if (c->phys == PHYS_VAR && !c->null) {
-		out->var = arena_dup(o->arena, c->var, c->bytes ? c->bytes : 1);
+		out->var = arena_dup(o->arena, c->var, c->bytes);
 		o->bytes += c->bytes;
 	}
 }
@@ -316,7 +316,7 @@ void overlay_put_key(struct overlay *o, rel_id table, rel_id storage, bool suffi
 		if (level > OVERLAY_LEVELS)
 			level = OVERLAY_LEVELS;
 		k = arena_alloc(o->arena, sizeof *k + level * sizeof k->next[0]);
-		k->key = arena_dup(o->arena, key, key_len ? key_len : 1);
+		k->key = arena_dup(o->arena, key, key_len);
 		k->key_len = key_len;
 		k->level = (uint8_t)level;
 		k->suffixed = suffixed;

@@ -403,7 +403,7 @@ static void index_emit(struct index_out *o, struct slice key, row_id row)
 {
 	o->rows[o->count] = row;
 	if (o->keys)
-		o->keys[o->count] = (struct slice){arena_dup(o->arena, key.p, key.bytes ? key.bytes : 1), key.bytes, 0};
+		o->keys[o->count] = (struct slice){arena_dup(o->arena, key.p, key.bytes), key.bytes, 0};
 	o->count++;
 }
 

@@ -156,7 +156,7 @@ static bool parse_unit(const char *v, bool time, double *out)
 	char *end;
 	double n = strtod(v, &end);
 
-	if (end == v || n < 0)
+	if (end == v || !(n >= 0)) /* nor "nan" */
 		return false;
 	while (*end == ' ')
 		end++;

@@ -21,6 +21,8 @@ PORT_BASE = int(os.environ.get("PORT_BASE", "21000"))
 TEST_DIR = os.environ.get("TEST_DIR") or tempfile.mkdtemp()
 OWN_DIR = "TEST_DIR" not in os.environ
 SLOW = int(os.environ.get("VALENCE_SLOW") or 1)  # limits of time are so many times as long (sanitizers)
+START_LIMIT = ["--timeout", str(60 * SLOW)]
+WAIT_FOR_MS = 20000 * SLOW  # for valence.wait_for()
 
 failures = []
 processes = []
@@ -44,7 +46,14 @@ def has(what, text, part):
 
 
 def finish():
-    """The test's exit."""
+    """The test's exit. Whatever still runs is asked to end, as an operator does: that is also when leaks are looked for."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            equal("exit status of an engine that is told to end", process.wait(20 * SLOW), 0)
+    for c in clusters:
+        rc, out, err = c.do("stop")
+        check(rc == 0, "the cluster stops", rc, out, err)
     if failures:
         print("FAILED: %d of the properties: %s" % (len(failures), "; ".join(failures)))
     sys.exit(1 if failures else 0)
@@ -89,7 +98,8 @@ class Cluster:
             if os.environ.get("VALENCE_" + flag.upper()):
                 flags.setdefault(flag, os.environ["VALENCE_" + flag.upper()])
         args = [a for k, v in flags.items() for a in ("--" + k.replace("_", "-"), v)]
-        rc, out, err = valence("cluster", "start", "--dir", self.dir, "--base-port", self.base, *args)
+        rc, out, err = valence("cluster", "start", "--dir", self.dir, "--base-port", self.base, *START_LIMIT,
+                               *args)
         if rc != 0:
             print("FAILED: the cluster did not start:", out, err)
             sys.exit(1)
@@ -105,7 +115,7 @@ def psql(port, text):
     """(exit status, output, errors) of psql for one string of statements."""
     done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(port), "-U",
                            "valence", "-d", "valence", "-c", text], capture_output=True, text=True, timeout=60 * SLOW,
-                          env=dict(os.environ, PGCONNECT_TIMEOUT="5"), check=False)
+                          env=dict(os.environ, PGCONNECT_TIMEOUT=str(5 * SLOW)), check=False)
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
@@ -123,8 +133,8 @@ class Wire:
     """A connection that says what it is told, right or wrong."""
 
     def __init__(self, port, start=True):
-        self.sock = socket.create_connection(("127.0.0.1", port), 10)
-        self.sock.settimeout(20)
+        self.sock = socket.create_connection(("127.0.0.1", port), 10 * SLOW)
+        self.sock.settimeout(20 * SLOW)
         self.data = b""
         if start:
             words = b"user\0valence\0database\0valence\0\0"

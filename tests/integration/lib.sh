@@ -59,13 +59,14 @@ port()
 
 cluster_start()
 {
-	"$VALENCE" cluster start --dir "$cluster" --base-port "$PORT_BASE" ${VALENCE_FABRIC:+--fabric "$VALENCE_FABRIC"} \
-		${VALENCE_HOSTS:+--hosts "$VALENCE_HOSTS"} "$@" || fail "the cluster did not start"
+	"$VALENCE" cluster start --dir "$cluster" --base-port "$PORT_BASE" --timeout $((60 * ${VALENCE_SLOW:-1})) \
+		${VALENCE_FABRIC:+--fabric "$VALENCE_FABRIC"} ${VALENCE_HOSTS:+--hosts "$VALENCE_HOSTS"} "$@" ||
+		fail "the cluster did not start"
 }
 
 sql()
 {
-	PGCONNECT_TIMEOUT=5 psql -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$(port "$1")" -U valence \
+	PGCONNECT_TIMEOUT=$((5 * ${VALENCE_SLOW:-1})) psql -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$(port "$1")" -U valence \
 		-d valence -c "$2"
 }
 

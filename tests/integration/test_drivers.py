@@ -200,7 +200,7 @@ def cursors(cluster):
 
 def psql(cluster, engine, *args):
     done = subprocess.run(["psql", "-X", "-h", "127.0.0.1", "-p", str(cluster.port(engine)), "-U", "valence", "-d", "valence",
-                           *args], capture_output=True, text=True, timeout=30, check=False)
+                           *args], capture_output=True, text=True, timeout=30 * lib.SLOW, check=False)
     return done.stdout + done.stderr
 
 

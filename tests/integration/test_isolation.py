@@ -7,11 +7,11 @@ import time
 import psycopg2
 import psycopg2.errors
 
-from lib import check, equal, finish
+from lib import SLOW, WAIT_FOR_MS, check, equal, finish
 from valence_cluster import Cluster
 
 WAITS = 0.4        # a statement that is not done after this long is held to wait
-LIMIT = 20
+LIMIT = 20 * SLOW
 
 
 class Session:
@@ -76,7 +76,7 @@ class Pair:
 def level_index(*sessions):
     index = max(s.do("select valence.applied_index()")[0][0] for s in sessions)
     for s in sessions:
-        s.do("select valence.wait_for(%d, 20000)" % index)
+        s.do("select valence.wait_for(%d, %d)" % (index, WAIT_FOR_MS))
 
 
 def test_recheck(cluster, engines, where):
@@ -279,7 +279,7 @@ def test_deadlock(cluster, engines, where):
         start = time.monotonic()
         x.start("update t set b = 1 where a = 2")
         y.start("update t set b = 2 where a = 1")
-        while time.monotonic() - start < 10 and x.thread.is_alive() and y.thread.is_alive():
+        while time.monotonic() - start < 10 * SLOW and x.thread.is_alive() and y.thread.is_alive():
             time.sleep(0.02)
         took = time.monotonic() - start
         # the victim's locks are gone with its statement, so both may be done by now
@@ -289,7 +289,7 @@ def test_deadlock(cluster, engines, where):
         results.append(other.done())
         other.do("commit")
         equal(where + "one of the deadlock fails, the other goes on", results, ["40P01", 1])
-        check(took < 4, where + "within two seconds or so", took)
+        check(took < 4 * SLOW, where + "within two seconds or so", took)
 
 
 def test_ddl(cluster, engines, where):

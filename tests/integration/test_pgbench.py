@@ -19,7 +19,7 @@ def pgbench(cluster, engine, *args):
 def result(process, what):
     """(transactions, failed, tps) of a run that must end well."""
     try:
-        out, err = process.communicate(timeout=SECONDS + 60)
+        out, err = process.communicate(timeout=(SECONDS + 60) * lib.SLOW)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
@@ -62,7 +62,7 @@ def agree(cluster, when, transfers, simple):
 def main():
     cluster = Cluster(caches=2)
     init = pgbench(cluster, "c1", "-i", "-s", str(SCALE), "-q")
-    out, err = init.communicate(timeout=120)
+    out, err = init.communicate(timeout=120 * lib.SLOW)
     if not check(init.returncode == 0, "pgbench -i -s %d" % SCALE, out, err):
         return
     for table, rows in (("accounts", 100000 * SCALE), ("tellers", 10 * SCALE), ("branches", SCALE)):

@@ -106,10 +106,11 @@ def story(cluster, a, b):
     while not ended(pid):
         pass
     dead = time.monotonic()
-    while asker.is_alive() and time.monotonic() < dead + 10 and not [1 for x, _, _ in asker.got[-1:] if x > dead + 0.5]:
+    until = dead + 10 * lib.SLOW
+    while asker.is_alive() and time.monotonic() < until and not [1 for x, _, _ in asker.got[-1:] if x > dead + 0.5]:
         time.sleep(0.01)
     asker.stopping.set()
-    asker.join(5)
+    asker.join(5 * lib.SLOW)
     check(not asker.is_alive(), "B answers")
     equal("errors at B", asker.errors, [])
     # what was asked for when A was dead is from its successor; what was under way then may be from either

@@ -27,8 +27,9 @@ def run(port, name):
     with open(os.path.join(HERE, name + ".sql"), encoding="utf-8") as f:
         text = f.read()
     done = subprocess.run(["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "valence", "-d", "valence"],
-                          input=(SET + text).encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
-                          env=dict(os.environ, PGCLIENTENCODING="UTF8", PGOPTIONS="", PGTZ="UTC"), check=False)
+                          input=(SET + text).encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=120 * lib.SLOW, check=False,
+                          env=dict(os.environ, PGCLIENTENCODING="UTF8", PGOPTIONS="", PGTZ="UTC"))
     out = done.stdout.decode("utf-8", "replace")
     out = re.sub(r"^LOCATION: .*\n", "", out, flags=re.M)
     return re.sub(r'^CONTEXT:  COPY \w+, line \d+(: "([^"]|"(?!\n))*")?\n', "", out, flags=re.M)
@@ -74,12 +75,12 @@ def main():
     cluster = lib.Cluster(archives=1, caches=2)
     compare(cluster.base + 1, "setup")
     index = psql_index(cluster.base + 1)
-    lib.psql(cluster.base + 2, "select valence.wait_for(%s, 20000)" % index)
+    lib.psql(cluster.base + 2, "select valence.wait_for(%s, %d)" % (index, lib.WAIT_FOR_MS))
     for name in names[1:]:
         for k in (1, 2):
             compare(cluster.base + k, name)
         if not name.startswith("read_"):
-            lib.psql(cluster.base + 1, "select valence.wait_for(%s, 20000)" % psql_index(cluster.base + 2))
+            lib.psql(cluster.base + 1, "select valence.wait_for(%s, %d)" % (psql_index(cluster.base + 2), lib.WAIT_FOR_MS))
 
 
 def psql_index(port):

@@ -10,7 +10,7 @@ import time
 
 import psycopg2
 
-from lib import check, equal
+from lib import SLOW, check, equal
 from valence_cluster import IDLE, lost, say
 
 ACCOUNTS = 200
@@ -140,6 +140,7 @@ class Load:
     def goes_on(self, what, seconds=30, number=100):
         """As many more transfers are acknowledged in time; a second of load at least."""
         start, before = time.monotonic(), self.count()
+        seconds *= SLOW
         while (time.monotonic() < start + 1 or self.count() < before + number) and time.monotonic() < start + seconds:
             time.sleep(0.02)
         took = time.monotonic() - start
@@ -151,7 +152,7 @@ class Load:
         self.stopping.set()
         self.ended = time.monotonic()
         for c in self.clients:
-            c.join(max(0.1, self.ended + 30 - time.monotonic()))
+            c.join(max(0.1, self.ended + 30 * SLOW - time.monotonic()))
         hung = [c.doing for c in self.clients if c.is_alive()]
         equal("clients that never got an answer", hung, [])
         equal("errors that clients must not see", [u for c in self.clients for u in c.unexpected][:5], [])

@@ -34,7 +34,7 @@ class Cluster(lib.Cluster):
 
     def connect(self, name, autocommit=True, timeout=10):
         c = psycopg2.connect(host="127.0.0.1", port=self.port(name), user="valence", dbname="valence",
-                             connect_timeout=timeout)
+                             connect_timeout=timeout * lib.SLOW)
         c.autocommit = autocommit
         return c
 
@@ -71,10 +71,11 @@ class Cluster(lib.Cluster):
 
     def together(self, what, names):
         """The same to several engines at once, as a loss of power and its end: none waits for another to be done."""
-        processes = [subprocess.Popen([lib.VALENCE, "cluster", what, name, "--dir", self.dir], stdout=subprocess.PIPE,
+        more = lib.START_LIMIT if what == "start" else []
+        processes = [subprocess.Popen([lib.VALENCE, "cluster", what, name, "--dir", self.dir, *more], stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT, text=True) for name in names]
         for name, process in zip(names, processes):
-            out, _ = process.communicate(timeout=90)
+            out, _ = process.communicate(timeout=90 * lib.SLOW)
             check(process.returncode == 0, "valence cluster %s %s" % (what, name), out)
 
     def answers(self, name):
@@ -96,7 +97,7 @@ class Cluster(lib.Cluster):
         names = names or self.names
         index = max(self.one(n, "select valence.applied_index()") for n in names)
         for n in names:
-            self.one(n, "select valence.wait_for(%s, 20000)", (index,))
+            self.one(n, "select valence.wait_for(%s, %s)", (index, lib.WAIT_FOR_MS))
 
     def check_atoms(self, what):
         equal("valence.check_atoms() " + what, self.rows(self.names[-1], "select * from valence.check_atoms()"), [])
@@ -104,8 +105,8 @@ class Cluster(lib.Cluster):
     def psql(self, name, *args, **more):
         """psql at an engine, with its own arguments; ends the test if it fails."""
         done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port(name)),
-                               "-U", "valence", "-d", "valence", *args], capture_output=True, text=True, timeout=120,
-                              check=False, **more)
+                               "-U", "valence", "-d", "valence", *args], capture_output=True, text=True,
+                              timeout=120 * lib.SLOW, check=False, **more)
         if done.returncode != 0:
             raise RuntimeError("psql at %s %s: %s" % (name, " ".join(args), done.stderr.strip()))
         return done.stdout

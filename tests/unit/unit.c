@@ -6,10 +6,19 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+uint64_t unit_slow(void)
+{
+	const char *slow = getenv("VALENCE_SLOW");
+	uint64_t n = slow ? strtoull(slow, NULL, 10) : 0;
+
+	return n ? n : 1;
+}
 
 static void child_run(void (*f)(void *ctx), void *ctx, int fd) __attribute__((noreturn));
 

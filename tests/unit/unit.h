@@ -5,6 +5,7 @@
 #define VALENCE_TESTS_UNIT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * Runs f(ctx) in a child process and returns the signal that ended it, 0 if it returned, or -1 if the
@@ -12,6 +13,9 @@
  */
 int unit_death(void (*f)(void *ctx), void *ctx, char *text, size_t text_bytes);
 int unit_death_signal(void (*f)(void *ctx), void *ctx);
+
+/* Limits of time in tests with real processes are so many times as long: VALENCE_SLOW, else 1 (build-aux/run-suites). */
+uint64_t unit_slow(void);
 
 /* One function for each line of suites.def: it registers its suite. */
 #define SUITE(name) void suite_##name(void);

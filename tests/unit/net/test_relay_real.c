@@ -10,9 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../unit.h"
 #include "net/relay/relay.h"
-
-void suite_net_relay_real(void);
 
 #define ROUNDS 10
 
@@ -230,7 +229,7 @@ static void test_relay_real_kill(void)
 		CU_ASSERT_FATAL(write(to[1], address, sizeof address) == sizeof address);
 		CU_ASSERT_FATAL(read(from[0], address, sizeof address) == sizeof address);
 		side_members(&s, relay_address(s.relay), address, 1);
-		end = clock_now_us(&s.clock) + 5000000;
+		end = clock_now_us(&s.clock) + 5000000 * unit_slow();
 		while (s.echoes < 200 && clock_now_us(&s.clock) < end) {
 			if (s.last < 200) {
 				s.last++;
@@ -246,7 +245,7 @@ static void test_relay_real_kill(void)
 		}
 		kill(pid, SIGKILL);
 		then = clock_now_us(&s.clock);
-		while (!s.suspect_us && clock_now_us(&s.clock) < then + 3000000)
+		while (!s.suspect_us && clock_now_us(&s.clock) < then + 3000000 * unit_slow())
 			side_turn(&s);
 		CU_ASSERT_FATAL(s.suspect_us != 0);
 		CU_ASSERT_STRING_EQUAL(s.cause, "connection refused");
@@ -264,7 +263,7 @@ static void test_relay_real_kill(void)
 	if (getenv("NET_TEST_TIMES"))
 		printf("(suspect after %llu us on average, %llu at worst) ",
 		       (unsigned long long)sum / ROUNDS, (unsigned long long)worst);
-	CU_ASSERT(worst < 100000);
+	CU_ASSERT(worst < 100000 * unit_slow());
 }
 
 void suite_net_relay_real(void)

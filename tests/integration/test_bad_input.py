@@ -182,6 +182,57 @@ def invalid_sql(port):
     w.close()
 
 
+def parse(name, text):
+    return packet(b"P", name + b"\0" + text + b"\0" + struct.pack(">h", 0))
+
+
+def bind(portal, statement):
+    return packet(b"B", portal + b"\0" + statement + b"\0" + struct.pack(">hhh", 0, 0, 0))
+
+
+def describe(kind, name):
+    return packet(b"D", kind + name + b"\0")
+
+
+def execute(portal):
+    return packet(b"E", portal + b"\0" + struct.pack(">i", 0))
+
+
+def close(kind, name):
+    return packet(b"C", kind + name + b"\0")
+
+
+def statements_about_themselves(port):
+    """A statement or portal that names itself, or goes while it is in use. An error, or what was asked for; each time an answer."""
+    for what, code, rows, messages in [
+            ("EXECUTE of itself", "0A000", [],
+             [parse(b"s", b"execute s"), describe(b"S", b"s"), bind(b"", b"s"), describe(b"P", b""), execute(b"")]),
+            ("two EXECUTE of each other", "0A000", [],
+             [parse(b"s", b"select 1"), parse(b"t", b"execute s"), close(b"S", b"s"), parse(b"s", b"execute t"),
+              describe(b"S", b"s"), describe(b"S", b"t"), bind(b"", b"t"), execute(b"")]),
+            ("FETCH from itself", "55000", [],
+             [parse(b"", b"fetch all from y"), bind(b"y", b""), describe(b"P", b"y"), execute(b"y")]),
+            ("CLOSE of itself", "55000", [], [parse(b"", b"close y"), bind(b"y", b""), execute(b"y")]),
+            ("CLOSE ALL", None, [], [parse(b"", b"close all"), bind(b"y", b""), execute(b"y")]),
+            ("DEALLOCATE of itself, twice", "26000", [],
+             [parse(b"s", b"deallocate s"), bind(b"y", b"s"), execute(b"y"), execute(b"y")]),
+            ("a statement closed before its portal runs", None, [b"still here"],
+             [parse(b"s", b"select 'still ' || 'here'"), bind(b"y", b"s"), close(b"S", b"s"), parse(b"", b"select 2"),
+              execute(b"y")]),
+            ("an unnamed statement replaced before its portal runs", None, [b"still here"],
+             [parse(b"", b"select 'still here' limit 1"), bind(b"y", b""), parse(b"", b"select 2"), bind(b"z", b""),
+              execute(b"y")]),
+            ("FETCH from a portal that was only bound", "0A000", [],
+             [parse(b"", b"select 1"), bind(b"x", b""), parse(b"", b"fetch all from x"), bind(b"y", b""), execute(b"y")])]:
+        w = Wire(port)
+        w.send(b"".join(messages) + packet(b"S", b""))
+        got = w.until(b"Z")
+        equal(what + ": error", error_of(got).get("C"), code)
+        equal(what + ": rows", [body[6:] for kind, body in got if kind == b"D"], rows)
+        equal(what + ": the session goes on", error_of(w.query("select 1")), {})
+        w.close()
+
+
 def still_serves(cluster, when):
     for k in range(2):
         equal("engine %d serves after %s" % (k, when), cluster.sql(k, "select 1 + 1")[:2], (0, "2"))
@@ -217,6 +268,7 @@ malformed_bytes(the_cluster.base + 1)
 still_serves(the_cluster, "malformed bytes")
 oversized_messages(the_cluster.base + 1)
 invalid_sql(the_cluster.base + 1)
+statements_about_themselves(the_cluster.base + 1)
 still_serves(the_cluster, "invalid statements")
 equal("the cluster stops cleanly", the_cluster.do("stop")[0], 0)
 lib.finish()

@@ -23,10 +23,12 @@ struct savepoint { char name[SCHEMA_NAME_MAX + 1]; uint32_t number; };
 
 /* A statement bound and planned under one version of the schema; shared by the prepared statement and its portals. */
 struct fast;
+struct sql_prepared;
 struct bound {
 	struct arena arena;
 	struct mem *mem;
 	uint32_t refs;
+	struct sql_prepared *source;    /* shared: the statement lends from its tree */
 	uint64_t version;
 	struct stmt *stmt;              /* NULL: empty query */
 	struct plan_root *root;         /* STMT_QUERY, DECLARE, EXPLAIN, COPY, CREATE TABLE AS: made when first run */
@@ -36,6 +38,7 @@ struct bound {
 };
 struct sql_prepared {
 	struct arena arena;             /* the text and its tree */
+	uint32_t refs;                  /* the session's, and one of each struct bound */
 	char *name, *text;
 	const struct raw_stmt *raw;     /* NULL: empty */
 	uint32_t *types, type_count;    /* as given */
@@ -146,7 +149,6 @@ MUST_CHECK enum status bound_plan(struct sql_session *s, struct bound *b, struct
 MUST_CHECK enum status bound_shape(struct sql_session *s, struct bound *b, struct sql_shape *out, struct error *err);
 const struct query *stmt_query(const struct stmt *st); /* the query that it runs; NULL none */
 void bound_unref(struct bound *b);
-struct bound *bound_new(struct sql_session *s);
 void prepared_free(struct sql_session *s, struct sql_prepared *p);
 MUST_CHECK enum status prepared_add(struct sql_session *s, const char *name, const char *text,
 				    const struct raw_stmt *raw, const uint32_t *types, uint32_t type_count, bool from_sql,

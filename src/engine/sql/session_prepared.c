@@ -11,12 +11,22 @@
 
 /* -- bound statements ------------------------------------------------------------------------------------------ */
 
-struct bound *bound_new(struct sql_session *s)
+static void source_unref(struct sql_prepared *p, struct mem *mem)
+{
+	if (--p->refs)
+		return;
+	arena_fini(&p->arena);
+	MEM_FREE(mem, p);
+}
+
+static struct bound *bound_new(struct sql_session *s, struct sql_prepared *source)
 {
 	struct bound *b = MEM_NEW(&s->mem, struct bound);
 
 	b->mem = &s->mem;
 	b->refs = 1;
+	b->source = source;
+	source->refs++;
 	arena_init(&b->arena, &s->mem);
 	return b;
 }
@@ -26,6 +36,7 @@ void bound_unref(struct bound *b)
 	if (!b || --b->refs)
 		return;
 	arena_fini(&b->arena);
+	source_unref(b->source, b->mem);
 	MEM_FREE(b->mem, b);
 }
 
@@ -120,11 +131,17 @@ enum status bound_shape(struct sql_session *s, struct bound *b, struct sql_shape
 		other = sql_prepared_find(s, b->stmt->name);
 		if (!other)
 			return error_set(err, ST_BAD_PREPARED_NAME, "prepared statement \"%s\" does not exist", b->stmt->name);
+		/* another EXECUTE is refused when it runs: it might be this one */
+		if (!other->bound->stmt || other->bound->stmt->kind != STMT_QUERY)
+			return ST_OK;
 		return sql_prepared_shape(s, other, out, err);
 	case STMT_FETCH:
 		portal = sql_portal_find(s, b->stmt->name);
 		if (!portal)
 			return error_set(err, ST_BAD_PORTAL, "cursor \"%s\" does not exist", b->stmt->name);
+		/* likewise */
+		if (!portal->bound->stmt || portal->bound->stmt->kind == STMT_FETCH)
+			return ST_OK;
 		return bound_shape(s, portal->bound, out, err);
 	case STMT_QUERY:
 		if (!b->shape_known)
@@ -231,7 +248,7 @@ enum status prepared_bind_as(struct sql_session *s, struct sql_prepared *p, cons
 
 	if (p->bound && (!p->bound->stmt || p->bound->version == access_schema_version(s->access)))
 		return ST_OK;
-	b = bound_new(s);
+	b = bound_new(s, p);
 	st = bind_into(s, b, p, types, count, err);
 	if (st) {
 		bound_unref(b);
@@ -275,15 +292,15 @@ void prepared_free(struct sql_session *s, struct sql_prepared *p)
 	struct bmap_slot *slot;
 	size_t at = 0;
 
-	/* portals live on with what they are bound to */
+	/* portals live on with what they are bound to, and that with the tree it lends from */
 	while ((slot = bmap_next(&s->portals, &at)))
 		if (((struct sql_portal *)slot->value)->prepared == p)
 			((struct sql_portal *)slot->value)->prepared = NULL;
 	if (s->unnamed_portal && s->unnamed_portal->prepared == p)
 		s->unnamed_portal->prepared = NULL;
 	bound_unref(p->bound);
-	arena_fini(&p->arena);
-	MEM_FREE(&s->mem, p);
+	p->bound = NULL;
+	source_unref(p, &s->mem);
 }
 
 enum status prepared_add(struct sql_session *s, const char *name, const char *text, const struct raw_stmt *raw,
@@ -297,6 +314,7 @@ enum status prepared_add(struct sql_session *s, const char *name, const char *te
 	if (*name && bmap_find(&s->prepared, name, strlen(name)))
 		return error_set(err, ST_DUPLICATE_PREPARED, "prepared statement \"%s\" already exists", name);
 	p = MEM_NEW(&s->mem, struct sql_prepared);
+	p->refs = 1;
 	arena_init(&p->arena, &s->mem);
 	p->name = arena_strdup(&p->arena, name);
 	p->text = arena_strdup(&p->arena, text);

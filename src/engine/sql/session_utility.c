@@ -271,6 +271,10 @@ static enum status fetch(struct sql_session *s, struct sql_portal *p, const stru
 
 	if (!cur || !*st->name)
 		return error_set(err, ST_BAD_PORTAL, "cursor \"%s\" does not exist", st->name);
+	if (cur == s->active || cur->phase == PORTAL_FAILED)
+		return error_set(err, ST_STATE, "portal \"%s\" cannot be run", st->name);
+	if (cur->phase < PORTAL_DRAIN)
+		return error_set(err, ST_UNSUPPORTED, "FETCH from a portal that has not been executed is not supported");
 	if (!u->listed) {
 		fetch_range(u, st, cur);
 		u->listed = true;
@@ -303,13 +307,15 @@ static enum status close_cursor(struct sql_session *s, const struct stmt *st, st
 	if (st->name) {
 		if (!sql_portal_find(s, st->name) || !*st->name)
 			return error_set(err, ST_BAD_PORTAL, "cursor \"%s\" does not exist", st->name);
+		if (sql_portal_find(s, st->name) == s->active)
+			return error_set(err, ST_STATE, "cannot drop active portal \"%s\"", st->name);
 		sql_portal_close(s, st->name);
 		return ST_OK;
 	}
 	while ((slot = bmap_next(&s->portals, &at))) {
 		struct sql_portal *p = slot->value;
 
-		if (!p->cursor)
+		if (!p->cursor || p == s->active)
 			continue;
 		(void)bmap_remove(&s->portals, p->name, strlen(p->name));
 		portal_free(s, p);

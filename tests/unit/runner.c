@@ -20,7 +20,7 @@ static const struct {
 	void (*add)(void);
 } suites[] = {
 #define SUITE(name) {#name, suite_##name},
-#include "suites.def"
+#include UNIT_SUITES
 #undef SUITE
 };
 

@@ -17,9 +17,9 @@ int unit_death_signal(void (*f)(void *ctx), void *ctx);
 /* Limits of time in tests with real processes are so many times as long: VALENCE_SLOW, else 1 (build-aux/run-suites). */
 uint64_t unit_slow(void);
 
-/* One function for each line of suites.def: it registers its suite. */
+/* The program's list of suites, given by Makefile.am. One function for each line: it registers its suite. */
 #define SUITE(name) void suite_##name(void);
-#include "suites.def"
+#include UNIT_SUITES
 #undef SUITE
 
 #endif

@@ -903,6 +903,17 @@ static enum void_cause apply_intent(struct replica *rp, const struct record *r)
 	return VOID_NONE;
 }
 
+/* All intents of a transaction, or the one that it gave up. */
+static enum void_cause apply_finish(struct replica *rp, const struct record *r)
+{
+	struct intent_payload p = {0};
+
+	if (r->payload_bytes && intent_decode(r, &p) != ST_OK)
+		return VOID_STATE;
+	root_close_intents(rp, r->index, r->engine, r->txn, p.relation, false);
+	return VOID_NONE;
+}
+
 static enum void_cause apply_other(struct replica *rp, const struct record *r)
 {
 	struct remove_payload rem;
@@ -927,8 +938,7 @@ static enum void_cause apply_other(struct replica *rp, const struct record *r)
 	case REC_INTENT:
 		return apply_intent(rp, r);
 	case REC_FINISH:
-		root_close_intents(rp, r->index, r->engine, r->txn, false);
-		break;
+		return apply_finish(rp, r);
 	case REC_JOIN:
 		apply_join(rp, r);
 		break;
@@ -981,7 +991,7 @@ bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, 
 			return false;
 		rp->cur.active = false;
 		parts_end(rp, r, true);
-		root_close_intents(rp, r->index, r->engine, r->txn, true);
+		root_close_intents(rp, r->index, r->engine, r->txn, 0, true);
 	}
 	*verdict_out = v;
 	done(rp, r, v, cause);

@@ -167,6 +167,7 @@ struct reserve_payload { rel_id sequence; atom_id atom; bool set; struct sequenc
 void reserve_encode(struct buf *out, const struct reserve_payload *p);
 MUST_CHECK enum status reserve_decode(const struct record *r, struct reserve_payload *out);
 
+/* INTENT. FINISH: the same, of the one intent that ends; no payload: all of the transaction. */
 struct intent_payload { rel_id relation; uint8_t mode; };
 void intent_encode(struct buf *out, const struct intent_payload *p);
 MUST_CHECK enum status intent_decode(const struct record *r, struct intent_payload *out);

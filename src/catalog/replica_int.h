@@ -108,7 +108,8 @@ void root_join(struct replica *rp, seq_index index, const struct join_payload *j
 void root_remove_member(struct replica *rp, seq_index index, engine_id id, uint8_t cause);
 void root_set_last_seq(struct replica *rp, seq_index index, struct member *m, uint64_t seq);
 void root_open_intent(struct replica *rp, const struct intent *in);
-void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed);
+void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, rel_id relation,
+			bool committed); /* relation 0: all of the transaction */
 void root_close_all_intents(struct replica *rp, seq_index index, engine_id engine);
 seq_index root_barrier(const struct replica *rp, rel_id relation);
 void root_put_catalog(struct replica *rp, seq_index index, enum atom_kind kind, struct slice lo, atom_id atom,

@@ -175,12 +175,14 @@ static void set_barrier(struct replica *rp, seq_index index, rel_id relation, se
 	root_put_u64(rp, index, 'B', relation, d);
 }
 
-static void close_intents(struct replica *rp, seq_index index, engine_id engine, bool all, txn_id txn, bool committed)
+/* Of one engine; of one transaction unless @all; of one relation unless 0. */
+static void close_intents(struct replica *rp, seq_index index, engine_id engine, bool all, txn_id txn, rel_id relation,
+			  bool committed)
 {
 	for (size_t i = 0; i < rp->intents.count;) {
 		struct intent in = rp->intents.at[i];
 
-		if (in.engine != engine || (!all && in.txn != txn)) {
+		if (in.engine != engine || (!all && in.txn != txn) || (relation && in.relation != relation)) {
 			i++;
 			continue;
 		}
@@ -194,14 +196,15 @@ static void close_intents(struct replica *rp, seq_index index, engine_id engine,
 	}
 }
 
-void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, bool committed)
+void root_close_intents(struct replica *rp, seq_index index, engine_id engine, txn_id txn, rel_id relation,
+			bool committed)
 {
-	close_intents(rp, index, engine, false, txn, committed);
+	close_intents(rp, index, engine, false, txn, relation, committed);
 }
 
 void root_close_all_intents(struct replica *rp, seq_index index, engine_id engine)
 {
-	close_intents(rp, index, engine, true, 0, false);
+	close_intents(rp, index, engine, true, 0, 0, false);
 }
 
 /* -- catalog leaves ------------------------------------------------------------------------------------ */

@@ -303,6 +303,8 @@ void access_statement_abort(struct access *a)
 	a->canceled = false;
 	sequences_access_free(a);
 	grants_call_free(a->t, x);
+	intent_give_up(a->t, x);
+	x->use_wait_us = 0;
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
 }
 
@@ -362,6 +364,7 @@ void access_rollback_to(struct access *a, uint32_t n)
 	ASSERT(n && n <= a->savepoints.count);
 	s = a->savepoints.at[n - 1];
 	grants_call_free(a->t, a->txn);
+	intent_give_up(a->t, a->txn);
 	COVER_IF(overlay_mark(&a->txn->overlay) != s.overlay_mark, SAVEPOINT_UNDONE);
 	roll_back_to(a, s.overlay_mark, s.ddl_count);
 	a->savepoints.count = n;

@@ -17,8 +17,9 @@
 
 struct intent_call {             /* under way in a transaction; one at a time */
 	rel_id relation;
+	uint64_t seq;            /* of the submission */
 	seq_index index;         /* of the record, once applied; 0 */
-	bool submitted, refused;
+	bool refused;
 	uint64_t since_us;
 };
 struct drain { struct list all; struct intent in; };
@@ -94,30 +95,28 @@ static void intent_done(struct txns *t, struct submission *s, enum verdict v, en
 	LIST_FOREACH(it, &t->txns) {
 		struct txn *x = CONTAINER_OF(it, struct txn, all);
 
-		if (x->id != s->txn || !x->intent)
+		if (x->id != s->txn || !x->intent || x->intent->seq != s->seq)
 			continue;
 		x->intent->index = index;
 		x->intent->refused = v != VERDICT_OK;
 		txns_wake(t, WAIT_INTENT, x->intent->relation);
 		return;
 	}
-	if (v == VERDICT_OK && t->self) { /* the transaction ended before its intent was applied */
-		struct record r = {.kind = REC_FINISH, .txn = s->txn};
-
-		txns_submit(t, &r, NULL);
-	}
+	/* given up meanwhile: the finish record is behind it already */
 }
 
 static void intent_submit(struct txns *t, struct txn *x)
 {
 	struct intent_payload p = {.relation = x->intent->relation, .mode = INTENT_EXCLUSIVE};
 	struct record r = {.kind = REC_INTENT, .txn = x->id};
+	struct submission *s;
 	struct buf b;
 
 	buf_init(&b, t->mem);
 	intent_encode(&b, &p);
-	x->intent->submitted = true;
-	txns_submit(t, &r, &b)->done = intent_done;
+	s = txns_submit(t, &r, &b);
+	s->done = intent_done;
+	x->intent->seq = s->seq;
 	buf_fini(&b);
 }
 
@@ -144,6 +143,28 @@ static bool all_drained(struct txns *t, const struct intent_call *c, seq_index *
 	return true;
 }
 
+/*
+ * The statement that waits for a relation ended without it (cancelled, timed out, a deadlock): others may have it, while
+ * the transaction may go on from a savepoint, and lock another one.
+ */
+void intent_give_up(struct txns *t, struct txn *x)
+{
+	struct record r = {.kind = REC_FINISH, .txn = x->id};
+	struct intent_payload p;
+	struct buf b;
+
+	if (!x || !x->intent)
+		return;
+	if (!x->intent->refused && t->self && x->self == t->self) {
+		p = (struct intent_payload){.relation = x->intent->relation, .mode = INTENT_EXCLUSIVE};
+		buf_init(&b, t->mem);
+		intent_encode(&b, &p);
+		txns_submit(t, &r, &b);
+		buf_fini(&b);
+	}
+	ddl_txn_free(t, x);
+}
+
 enum status access_lock_relation(struct access *a, rel_id id, struct error *err)
 {
 	struct txns *t = a->t;
@@ -159,8 +180,8 @@ enum status access_lock_relation(struct access *a, rel_id id, struct error *err)
 			return ST_OK;
 	if (own && own->is_new)
 		return ST_OK; /* nobody else knows it */
-	if (x->intent && x->intent->relation != id) /* given up for another */
-		return error_set(err, ST_INTERNAL, "two relations are being locked at once");
+	if (x->intent && x->intent->relation != id) /* the statement went on to another without its end or abort */
+		intent_give_up(t, x);
 	if (!x->intent) {
 		if (foreign_intent(t, x, id))
 			return patience(a, &x->use_wait_us, id, err);
@@ -196,12 +217,15 @@ enum status access_lock_relation(struct access *a, rel_id id, struct error *err)
 	return ST_OK;
 }
 
-/* Rolled back, or nothing to commit: the intents end by a record of their own. */
+/*
+ * Rolled back, or nothing to commit: the intents end by a record of their own. The log has our records in our order
+ * (P4), so it may follow an intent that is still on its way.
+ */
 void intents_finish(struct txns *t, struct txn *x)
 {
 	struct record r = {.kind = REC_FINISH, .txn = x->id};
 
-	if ((x->intents.count || (x->intent && x->intent->index)) && t->self && x->self == t->self)
+	if ((x->intents.count || (x->intent && !x->intent->refused)) && t->self && x->self == t->self)
 		txns_submit(t, &r, NULL);
 }
 

@@ -270,6 +270,7 @@ void ddl_rolled_back(struct txns *t, struct txn *x); /* ends its intents, destro
 void ddl_tick(struct txns *t);
 void ddl_turn(struct txns *t);
 void intents_finish(struct txns *t, struct txn *x);
+void intent_give_up(struct txns *t, struct txn *x); /* the lock that its statement waits for; harmless without */
 void ddl_encode_first(struct access *a, struct buf *out); /* new atoms: before rows and keys */
 void ddl_encode(struct access *a, struct buf *out);       /* definitions, destroyed storages: at the end */
 enum status ddl_prepare(struct access *a, struct error *err); /* before a commit: leaves that new atoms need; ST_WAIT */

@@ -627,12 +627,13 @@ static bool cache_replay(struct run *run, struct cache *c, struct frame *f, seq_
 {
 	struct batch b;
 
+	for (seq_index i = as_of + 1; i <= replica_applied(c->rp); i++) /* before any is replayed */
+		if (f->kind == ATOM_DATA_CAT && record_kind_leaders(entry_get(run, i, &b)->kind))
+			return false;
 	for (seq_index i = as_of + 1; i <= replica_applied(c->rp); i++) {
 		const struct record *r = entry_get(run, i, &b);
 		enum verdict v = c->verdicts.at[i - c->first];
 
-		if (f->kind == ATOM_DATA_CAT && record_kind_leaders(r->kind))
-			return false;
 		if (v == VERDICT_OK && replica_missing_parts(c->rp, r)) {
 			replica_each_part(run->a, r->engine, r->txn, r->attempt, c->rp, give_part);
 			CHECK(run, !replica_missing_parts(c->rp, r));

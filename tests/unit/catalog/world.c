@@ -312,13 +312,13 @@ static void draft_append(struct world *w, struct draft *d)
 
 /* -- members -------------------------------------------------------------------------------------------------- */
 
-static void intents_close(struct world *w, engine_id engine, bool all, txn_id txn, bool committed)
+static void intents_close(struct world *w, engine_id engine, bool all, txn_id txn, rel_id relation, bool committed)
 {
 	for (uint32_t i = 0; i < w->intent_count;) {
 		struct w_intent in = w->intents[i];
 		uint32_t k = 0;
 
-		if (in.engine != engine || (!all && in.txn != txn)) {
+		if (in.engine != engine || (!all && in.txn != txn) || (relation && in.relation != relation)) {
 			i++;
 			continue;
 		}
@@ -337,7 +337,7 @@ static void intents_close(struct world *w, engine_id engine, bool all, txn_id tx
 static void engine_end(struct world *w, struct w_engine *e)
 {
 	e->gone = true;
-	intents_close(w, e->id, true, 0, false);
+	intents_close(w, e->id, true, 0, 0, false);
 	for (int i = 0; i < W_TXNS; i++)
 		if (w->txns[i].engine == e->id)
 			txn_end(&w->txns[i]);
@@ -917,7 +917,7 @@ static void gen_commit(struct world *w)
 	if (d.v == VERDICT_OK) {
 		ops_apply(&x);
 		extra_apply(w, &d, &extra, at);
-		intents_close(w, d.r.engine, false, d.r.txn, true);
+		intents_close(w, d.r.engine, false, d.r.txn, 0, true);
 	}
 	draft_append(w, &d);
 	VEC_FINI(w->mem, &x.ops);
@@ -1008,6 +1008,7 @@ static void gen_intent(struct world *w)
 	struct w_engine *e = engine_any(w, 0);
 	bool finish = w->intent_count > 4 || (w->intent_count && chance(w, 30));
 	txn_id txn = ++w->txn;
+	bool one = false;
 	struct draft d;
 	seq_index at;
 
@@ -1016,14 +1017,19 @@ static void gen_intent(struct world *w)
 
 		e = (struct w_engine *)world_engine(w, in->engine);
 		txn = in->txn;
+		if (chance(w, 50)) /* only one of the transaction's */
+			p.relation = in->relation;
+		one = p.relation == in->relation;
+	} else if (w->intent_count && chance(w, 30) && w->intents[0].engine == e->id) {
+		txn = w->intents[0].txn; /* of a transaction that has one already */
 	}
 	draft_open(w, &d, finish ? REC_FINISH : REC_INTENT, e->id);
 	d.r.txn = txn;
-	if (!finish)
+	if (!finish || one)
 		intent_encode(&d.payload, &p);
 	at = draft_judge(w, &d);
 	if (d.v == VERDICT_OK && finish)
-		intents_close(w, d.r.engine, false, txn, false);
+		intents_close(w, d.r.engine, false, txn, d.payload.size ? p.relation : 0, false);
 	else if (d.v == VERDICT_OK)
 		w->intents[w->intent_count++] = (struct w_intent){at, p.relation, p.mode, d.r.engine, txn};
 	draft_append(w, &d);

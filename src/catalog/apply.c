@@ -392,7 +392,7 @@ void replica_add_part(struct replica *rp, const struct record *r)
 	struct record *copy;
 	size_t at = 0;
 
-	if (!r->payload)
+	if (!r->payload || (s && s->committed))
 		return;
 	if (s && s->attempt != r->attempt) {
 		if (s->attempt > r->attempt || s == rp->cur.set)
@@ -432,6 +432,16 @@ bool replica_missing_parts(struct replica *rp, const struct record *r)
 		return false; /* dropped at their engine's removal, for one: nobody could give them */
 	s = part_set_find(rp, r);
 	return !s || s->parts.count < r->parts;
+}
+
+uint32_t replica_open_parts(const struct replica *rp, engine_id engine, txn_id txn, uint32_t *attempt_out)
+{
+	const struct part_set *s = map_find2(&rp->parts, engine, txn);
+
+	if (!s)
+		return 0;
+	*attempt_out = s->attempt;
+	return s->committed ? UINT32_MAX : (uint32_t)s->parts.count;
 }
 
 void replica_forget_parts(struct replica *rp, seq_index below)

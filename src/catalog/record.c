@@ -420,6 +420,22 @@ enum status op_next(struct op_reader *o, struct op *out)
 	return r->bad ? ST_CORRUPT : ST_OK;
 }
 
+bool record_ops_ok(const struct record *r, struct mem *mem)
+{
+	struct op_reader ops;
+	struct op op;
+	enum status st = ST_OK;
+
+	if (!r->payload && r->payload_bytes)
+		return false;
+	op_reader_init(&ops, mem);
+	op_reader_start(&ops, r->payload, r->payload_bytes);
+	while (st == ST_OK)
+		st = op_next(&ops, &op);
+	op_reader_fini(&ops);
+	return st == ST_END;
+}
+
 /* -- other payloads ------------------------------------------------------------------------------ */
 
 void create_encode(struct buf *out, const struct create_payload *c)

@@ -127,6 +127,8 @@ void op_reader_init(struct op_reader *o, struct mem *mem);
 void op_reader_fini(struct op_reader *o);
 void op_reader_start(struct op_reader *o, const void *payload, size_t bytes);
 MUST_CHECK enum status op_next(struct op_reader *o, struct op *out); /* ST_END, ST_CORRUPT */
+/* Of a PART or COMMIT: the payload is here and each of its operations can be decoded. Apply never refuses (P6). */
+bool record_ops_ok(const struct record *r, struct mem *mem);
 
 /* CREATE: @count data atoms of @rows row ids each for a storage (ranges are given at apply, ADR 1), or index leaves with fences. */
 struct create_payload {

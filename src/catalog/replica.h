@@ -124,8 +124,10 @@ bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, 
  * applied (P7)? Never for the next record when that is going to be void: its parts may be gone everywhere.
  */
 bool replica_missing_parts(struct replica *rp, const struct record *r);
-/* A part that came by itself: a joiner's, pulled. Copied; a known one is ignored. */
+/* A part that came by itself: a joiner's, pulled, and checked as a record of the log is. Copied; a known one is ignored. */
 void replica_add_part(struct replica *rp, const struct record *r);
+/* Parts of a transaction that are here: how many, and of which attempt; 0: none. UINT32_MAX: of one that committed. */
+uint32_t replica_open_parts(const struct replica *rp, engine_id engine, txn_id txn, uint32_t *attempt_out);
 /* Parts of commits applied up to @below are no longer wanted for replay. */
 void replica_forget_parts(struct replica *rp, seq_index below);
 seq_index replica_oldest_part(const struct replica *rp); /* index of the oldest open part, UINT64_MAX none */

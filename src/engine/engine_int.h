@@ -61,8 +61,11 @@ struct leader {                 /* what the engine whose voter leads keeps */
 	VEC(struct report *) reports_all;
 	VEC(engine_id) removing;
 	VEC(uint64_t) joining;  /* nonces proposed */
+	struct map parts;       /* (engine, txn) -> struct sent_parts: of transactions that have sent some */
+	struct list parts_all;
 };
 struct accepted { engine_id engine; uint64_t seq; };
+struct sent_parts { struct list all; engine_id engine; txn_id txn; uint32_t attempt, count; bool decided; };
 struct report { engine_id engine; seq_index applied, need; uint64_t at_us; };
 
 struct checkpoint_work;

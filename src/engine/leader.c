@@ -25,6 +25,8 @@ void leader_init(struct engine *e)
 	buf_init(&l->pending, e->mem);
 	map_init(&l->accepted, e->mem);
 	map_init(&l->reports, e->mem);
+	map_init(&l->parts, e->mem);
+	list_init(&l->parts_all);
 }
 
 static void leader_clear(struct engine *e)
@@ -43,6 +45,10 @@ static void leader_clear(struct engine *e)
 	map_clear(&l->reports);
 	l->removing.count = 0;
 	l->joining.count = 0;
+	LIST_FOREACH_SAFE(it, tmp, &l->parts_all)
+		MEM_FREE(e->mem, CONTAINER_OF(it, struct sent_parts, all));
+	list_init(&l->parts_all);
+	map_clear(&l->parts);
 }
 
 void leader_fini(struct engine *e)
@@ -53,6 +59,7 @@ void leader_fini(struct engine *e)
 	buf_fini(&l->pending);
 	map_fini(&l->accepted);
 	map_fini(&l->reports);
+	map_fini(&l->parts);
 	VEC_FINI(e->mem, &l->accepted_all);
 	VEC_FINI(e->mem, &l->reports_all);
 	VEC_FINI(e->mem, &l->removing);
@@ -130,20 +137,61 @@ static struct accepted *accepted_of(struct engine *e, engine_id engine)
 /* Apply never refuses, so what cannot be applied must not get into the log. */
 static bool payload_ok(struct engine *e, const struct record *r)
 {
-	struct op_reader ops;
-	struct op op;
-	enum status st = ST_OK;
-
 	if (!r->payload && r->payload_bytes)
 		return false;
-	if (r->kind != REC_COMMIT && r->kind != REC_PART)
+	if (r->kind == REC_PART && !r->payload_bytes)
+		return false;
+	return (r->kind != REC_COMMIT && r->kind != REC_PART) || record_ops_ok(r, e->mem);
+}
+
+/*
+ * A commit is applied with exactly the parts that it counts: one that counts others would stop every engine for good, as
+ * each waits for what nobody has. Counted are those taken here and, from before, those that the replica has: a leader
+ * begins with all applied. True: as it should be, and noted.
+ */
+static bool parts_ok(struct engine *e, const struct record *r)
+{
+	struct leader *l = &e->leader;
+	struct sent_parts *p = map_find2(&l->parts, r->engine, r->txn);
+	uint32_t attempt = 0, count;
+
+	if (r->kind != REC_PART && r->kind != REC_COMMIT && r->kind != REC_ABORT)
 		return true;
-	op_reader_init(&ops, e->mem);
-	op_reader_start(&ops, r->payload, r->payload_bytes);
-	while (st == ST_OK)
-		st = op_next(&ops, &op);
-	op_reader_fini(&ops);
-	return st == ST_END;
+	if (!p) {
+		count = replica_open_parts(e->rp, r->engine, r->txn, &attempt);
+		if (count == UINT32_MAX)
+			return false; /* it is decided: nothing more may come of it */
+		if (!count && r->kind != REC_PART)
+			return r->kind == REC_ABORT || !r->parts; /* the usual case */
+		p = MEM_NEW(e->mem, struct sent_parts);
+		p->engine = r->engine;
+		p->txn = r->txn;
+		p->attempt = count ? attempt : r->attempt;
+		p->count = count;
+		map_put2(&l->parts, r->engine, r->txn, p);
+		list_push_back(&l->parts_all, &p->all);
+	}
+	if (p->decided || r->attempt < p->attempt)
+		return false;
+	if (r->attempt > p->attempt)
+		p->count = 0; /* a new attempt's parts replace those of the last one */
+	p->attempt = r->attempt;
+	if (r->kind == REC_PART) {
+		p->count += r->plan >= l->horizon; /* else it is void (P5) */
+		return true;
+	}
+	if (r->kind == REC_COMMIT && r->parts != p->count)
+		return false;
+	p->decided = r->kind == REC_COMMIT;
+	p->count = 0;
+	return true;
+}
+
+static void sent_parts_free(struct engine *e, struct sent_parts *p)
+{
+	map_remove2(&e->leader.parts, p->engine, p->txn);
+	list_remove(&p->all);
+	MEM_FREE(e->mem, p);
 }
 
 static void take(struct engine *e, const void *bytes, size_t size)
@@ -175,6 +223,12 @@ void leader_submit(struct engine *e, engine_id from, struct reader *r)
 			break; /* not a member */
 		if (rec->seq != a->seq + 1)
 			continue; /* taken already, or after a gap */
+		if (!parts_ok(e, rec)) {
+			log_event(e->log, LOG_SEQUENCER, LOG_WARN, "bad record",
+				  "from=%llu cause=parts kind=%s txn=%llu parts=%u", (unsigned long long)from,
+				  record_kind_name(rec->kind), (unsigned long long)rec->txn, rec->parts);
+			break;
+		}
 		a->seq++;
 		take(e, at, (size_t)(r->p - at));
 	}
@@ -263,8 +317,17 @@ void leader_applied(struct engine *e, const struct record *r, enum verdict v)
 		m = replica_member_at(e->rp, replica_member_count(e->rp) - 1);
 		leader_report(e, m->id, r->index, r->index);
 	}
+	if (r->kind == REC_COMMIT || r->kind == REC_ABORT) {
+		struct sent_parts *sent = map_find2(&e->leader.parts, r->engine, r->txn);
+
+		if (sent && v != VERDICT_DUP)
+			sent_parts_free(e, sent);
+	}
 	if (r->kind != REC_REMOVE || remove_decode(r, &p) != ST_OK)
 		return;
+	LIST_FOREACH_SAFE(it, tmp, &e->leader.parts_all)
+		if (CONTAINER_OF(it, struct sent_parts, all)->engine == p.engine)
+			sent_parts_free(e, CONTAINER_OF(it, struct sent_parts, all));
 	for (size_t i = 0; i < e->leader.removing.count; i++)
 		if (e->leader.removing.at[i] != p.engine)
 			e->leader.removing.at[kept++] = e->leader.removing.at[i];

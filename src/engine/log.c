@@ -166,7 +166,8 @@ int log_apply_some(struct engine *e)
 		e->have_record = true;
 		if (replica_missing_parts(e->rp, &e->record)) {
 			COVER(PARTS_PULLED);
-			txns_want_parts(e->txns, &e->record);
+			if (!txns_want_parts(e->txns, &e->record) && !e->archive)
+				member_rejoin(e); /* a root from after that commit */
 			break;
 		}
 		l = e->applying;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "catalog/replica.h"
+#include "engine/txn/txn_int.h"
 #include "unit.h"
 #include "rig.h"
 
@@ -67,10 +69,172 @@ static void test_txns_given_up_lock(void)
 	end();
 }
 
+/* -- parts ---------------------------------------------------------------------------------------------------------- */
+
+#define SOME_TXN 1000000 /* not one that a session gets */
+
+/* A record of engine @n, as if its transaction manager had made it. @key: of the one operation in it; NULL: none. */
+static void submit(uint32_t n, txn_id txn, enum record_kind kind, uint32_t parts, const char *key)
+{
+	struct txns *t = engine_txns(r.at[n].engine);
+	struct record rec = {.kind = (uint8_t)kind, .txn = txn, .attempt = 1, .parts = parts};
+	struct buf b;
+
+	buf_init(&b, t->mem);
+	if (key)
+		op_encode_key(&b, OP_KEY_ADD, 999999, 1, key, (uint32_t)strlen(key)); /* of an index that nobody has */
+	txns_submit(t, &rec, &b);
+	buf_fini(&b);
+}
+
+static seq_index oldest_part(uint32_t n)
+{
+	return replica_oldest_part(engine_replica(r.at[n].engine));
+}
+
+/* A commit that counts parts which were never sent does not get into the log: nobody could ever apply it. */
+static void test_txns_parts_counted(void)
+{
+	struct rig_session *s = begin(1, 2);
+
+	submit(2, SOME_TXN, REC_PART, 0, "one");
+	submit(2, SOME_TXN, REC_COMMIT, 2, NULL);
+	CU_ASSERT(rig_until(&r, 2000000, NULL, NULL));
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "insert into t values (4, 'd')"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "select count(*) from t"), "4\n");
+	end();
+}
+
+/* Nor does a part behind its commit. */
+static void test_txns_parts_decided(void)
+{
+	struct rig_session *s = begin(1, 2);
+
+	submit(2, SOME_TXN, REC_PART, 0, "one");
+	submit(2, SOME_TXN, REC_COMMIT, 1, NULL);
+	CU_ASSERT(rig_quiet(&r));
+	submit(2, SOME_TXN, REC_PART, 0, "two");
+	CU_ASSERT(rig_until(&r, 2000000, NULL, NULL));
+	CU_ASSERT_EQUAL(oldest_part(0), UINT64_MAX);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "insert into t values (4, 'd')"), "");
+	end();
+}
+
+/* A commit with the parts that it counts is applied, once; after it, and after an abort, none are left open. */
+static void test_txns_parts_applied(void)
+{
+	struct rig_session *s = begin(1, 2);
+
+	submit(2, SOME_TXN, REC_PART, 0, "one");
+	submit(2, SOME_TXN, REC_PART, 0, "two");
+	submit(2, SOME_TXN, REC_COMMIT, 2, NULL);
+	submit(2, SOME_TXN + 1, REC_PART, 0, "three");
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT(oldest_part(0) != UINT64_MAX);
+	submit(2, SOME_TXN + 1, REC_ABORT, 0, NULL);
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_EQUAL(oldest_part(0), UINT64_MAX);
+	CU_ASSERT_EQUAL(oldest_part(2), UINT64_MAX);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "insert into t values (4, 'd')"), "");
+	end();
+}
+
+/* A part that nobody asked for is not taken from a peer, whatever is in it. */
+static void test_txns_parts_not_asked_for(void)
+{
+	struct rig_session *s = begin(1, 1);
+	struct txns *t = engine_txns(r.at[1].engine);
+	struct record rec = {.kind = REC_PART, .engine = 1, .seq = 5, .txn = SOME_TXN, .attempt = 1,
+			     .payload = (const uint8_t *)"\xff\xff\xff", .payload_bytes = 3};
+	struct buf b;
+
+	buf_init(&b, t->mem);
+	put_u8(&b, MSG_PART);
+	put_u64(&b, 3);
+	record_encode(&rec, &b);
+	txns_message(t, 1, b.data, b.size);
+	buf_fini(&b);
+	CU_ASSERT_EQUAL(oldest_part(1), UINT64_MAX);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "select count(*) from t"), "3\n");
+	end();
+}
+
+static bool has_index(struct rig *rig, void *ctx)
+{
+	return rig_applied(rig, 0) >= *(seq_index *)ctx;
+}
+
+/* An engine that joined after a transaction's part, cut off from the log while that one commits. The new engine is 3. */
+static void join_between(struct rig_session **s)
+{
+	seq_index at;
+
+	*s = begin(1, 3);
+	rig_kill(&r, 3);
+	CU_ASSERT(rig_until(&r, 8000000, NULL, NULL)); /* it is removed */
+	submit(2, SOME_TXN, REC_PART, 0, "one");
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT(rig_start(&r, 3));
+	CU_ASSERT_EQUAL(oldest_part(3), UINT64_MAX);
+	submit(2, SOME_TXN, REC_PART, 0, "two");
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT(oldest_part(3) != UINT64_MAX);
+	for (uint32_t i = 0; i < 3; i++)
+		sim_net_block_both(r.net, r.at[i].host, r.at[3].host, true);
+	at = rig_applied(&r, 0) + 1;
+	submit(2, SOME_TXN, REC_COMMIT, 2, NULL);
+	CU_ASSERT(rig_until(&r, 500000, has_index, &at));
+	CU_ASSERT(rig_applied(&r, 3) < at);
+}
+
+/* Who joined between a transaction's parts and its commit pulls the parts that it has not seen. */
+static void test_txns_parts_pulled(void)
+{
+	struct rig_session *s, *o;
+
+	join_between(&s);
+	sim_net_heal(r.net);
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_EQUAL(oldest_part(3), UINT64_MAX);
+	o = rig_session(&r, 3);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "insert into t values (4, 'd')"), "");
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "select count(*) from t"), "4\n");
+	end();
+}
+
+/* When nobody has them any more, it joins anew rather than to stand still for ever. */
+static void test_txns_parts_gone(void)
+{
+	struct rig_session *s, *o;
+	struct engine_info before, after;
+
+	join_between(&s);
+	for (uint32_t i = 0; i < 3; i++) /* as engines do once their window of the log has passed the commit */
+		replica_forget_parts(engine_replica(r.at[i].engine), UINT64_MAX);
+	engine_info(r.at[3].engine, &before);
+	sim_net_heal(r.net);
+	CU_ASSERT(rig_until(&r, 9000000, NULL, NULL));
+	CU_ASSERT(rig_quiet(&r));
+	engine_info(r.at[3].engine, &after);
+	CU_ASSERT(before.id != after.id && rig_ready(&r, 3));
+	o = rig_session(&r, 3);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "insert into t values (4, 'd')"), "");
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "select count(*) from t"), "4\n");
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
 
 	CU_ADD_TEST(suite, test_txns_two_engines);
 	CU_ADD_TEST(suite, test_txns_given_up_lock);
+	CU_ADD_TEST(suite, test_txns_parts_counted);
+	CU_ADD_TEST(suite, test_txns_parts_decided);
+	CU_ADD_TEST(suite, test_txns_parts_applied);
+	CU_ADD_TEST(suite, test_txns_parts_not_asked_for);
+	CU_ADD_TEST(suite, test_txns_parts_pulled);
+	CU_ADD_TEST(suite, test_txns_parts_gone);
 }

@@ -16,7 +16,7 @@ enum msg_type {
 	MSG_FETCH = 6,       /* to a holder: u64 atom, u64 index (P17) */
 	MSG_PIECE = 7,       /* of an image: u64 atom, u64 as_of, u32 image bytes, u32 tail bytes, u32 offset, bytes */
 	MSG_NOT_HERE = 8,    /* u64 atom, u64 as of index */
-	MSG_PARTS = 9,       /* asks for all parts: u64 engine, u64 txn, u32 attempt */
+	MSG_PARTS = 9,       /* asks for parts: u64 engine, u64 txn, u32 attempt, u64 index after which */
 	MSG_PART = 10,       /* one: u64 index, the record */
 	MSG_LEAVE = 11,      /* to the leader: I go */
 	MSG_GRANT = 12,      /* R: asks for grants */

@@ -119,6 +119,17 @@ struct schema_cache {
 
 struct drained { seq_index intent; engine_id engine; seq_index applied; };
 
+struct parts_wanted {
+	seq_index commit;              /* its index; 0: nothing was ever wanted */
+	engine_id engine;
+	txn_id txn;
+	uint32_t attempt, parts, asks;
+	engine_id from;                /* who was asked last */
+	seq_index have;                /* newest part that came */
+	uint64_t asked_us, since_us;   /* since when none came */
+	uint32_t answer_bytes;         /* that came since the last question */
+};
+
 struct txns {
 	struct mem *mem;
 	struct logger *log;
@@ -129,7 +140,8 @@ struct txns {
 	const struct replica_events *host_events;
 	void *ctx;
 	struct replica *rp;
-	uint64_t parts_asked_us, replica_resets, probe_at_us, probe_from;
+	uint64_t replica_resets, probe_at_us, probe_from;
+	struct parts_wanted parts;     /* pulled for the commit that apply stands still before */
 	uint32_t probe_round;
 	struct bmap probes_seen;
 	seq_index removed_at;          /* own removal, applied: what is not seen in the log before it is void */
@@ -228,6 +240,9 @@ void grants_commit_applied(struct txns *t, engine_id engine, txn_id txn);
 void grants_release(struct txns *t, struct txn *x); /* the transaction rolled back, or never wrote */
 void grants_over(struct txns *t, struct txn *x, seq_index index); /* its commit record was applied here, or void */
 void grants_call_free(struct txns *t, struct txn *x);
+
+/* parts.c: parts of a commit that are not here (P7) */
+void parts_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
 
 /* slots.c: row ids for inserts */
 void slots_init(struct txns *t);

@@ -284,9 +284,6 @@ void txns_set_self(struct txns *t, engine_id self)
 
 /* -- messages and turns --------------------------------------------------------------------------------------------- */
 
-static void on_parts(struct txns *t, engine_id from, struct reader *r);
-static void on_part(struct txns *t, struct reader *r);
-
 void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes)
 {
 	struct reader r = reader_init(data, bytes);
@@ -303,10 +300,8 @@ void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes
 		fetches_message(t, from, type, &r);
 		break;
 	case MSG_PARTS:
-		on_parts(t, from, &r);
-		break;
 	case MSG_PART:
-		on_part(t, &r);
+		parts_message(t, from, type, &r);
 		break;
 	case MSG_LATEST_IS:
 		request = get_u64(&r);
@@ -380,67 +375,4 @@ seq_index txns_oldest_fetch(const struct txns *t)
 bool txns_idle(const struct txns *t)
 {
 	return list_empty(&t->submissions);
-}
-
-/* -- parts of a commit that are not here (P7) ----------------------------------------------------------------------- */
-
-void txns_want_parts(struct txns *t, const struct record *commit)
-{
-	struct buf b;
-
-	if (txns_now(t) < t->parts_asked_us + t->resubmit_us && t->parts_asked_us)
-		return;
-	t->parts_asked_us = txns_now(t);
-	buf_init(&b, t->mem);
-	put_u8(&b, MSG_PARTS);
-	put_u64(&b, commit->engine);
-	put_u64(&b, commit->txn);
-	put_u32(&b, commit->attempt);
-	for (uint32_t i = 0; i < replica_member_count(t->rp); i++) {
-		const struct member *m = replica_member_at(t->rp, i);
-
-		if (m->kind == ENGINE_ARCHIVE && m->id != t->self)
-			t->host->send(t->ctx, m->id, b.data, b.size);
-	}
-	buf_fini(&b);
-}
-
-struct parts_to { struct txns *t; engine_id to; };
-
-static void send_one(void *ctx, const struct record *part)
-{
-	struct parts_to *p = ctx;
-	struct buf b;
-
-	buf_init(&b, p->t->mem);
-	put_u8(&b, MSG_PART);
-	put_u64(&b, part->index);
-	record_encode(part, &b);
-	p->t->host->send(p->t->ctx, p->to, b.data, b.size);
-	buf_fini(&b);
-}
-
-static void on_parts(struct txns *t, engine_id from, struct reader *r)
-{
-	struct parts_to p = {t, from};
-	engine_id engine = get_u64(r);
-	txn_id txn = get_u64(r);
-	uint32_t attempt = get_u32(r);
-
-	if (!r->bad)
-		replica_each_part(t->rp, engine, txn, attempt, &p, send_one);
-}
-
-static void on_part(struct txns *t, struct reader *r)
-{
-	seq_index index = get_u64(r);
-	struct record rec;
-
-	if (r->bad || record_decode(r, &rec) != ST_OK || rec.kind != REC_PART) {
-		r->bad = true;
-		return;
-	}
-	rec.index = index;
-	replica_add_part(t->rp, &rec);
-	t->host->kick(t->ctx);
 }

@@ -62,8 +62,11 @@ void txns_resubmit(struct txns *t);
 seq_index txns_need(struct txns *t);
 /* Clean leave: finish what is committing; true when nothing is under way. */
 bool txns_idle(const struct txns *t);
-/* Apply stands still for parts that are not here: ask for them. */
-void txns_want_parts(struct txns *t, const struct record *commit);
+/*
+ * Apply stands still for parts that are not here: ask for them. Called again and again until they are. False: none came
+ * for so long that nobody seems to have them any more.
+ */
+bool txns_want_parts(struct txns *t, const struct record *commit);
 
 /* The log from this index on may be needed to replay on a copy that is being fetched; UINT64_MAX: none. */
 seq_index txns_oldest_fetch(const struct txns *t);

@@ -235,6 +235,11 @@ bool replica_usable(struct replica *rp, struct frame *f)
 	return f->state == FRAME_HELD;
 }
 
+bool replica_current(struct replica *rp, struct frame *f)
+{
+	return replica_usable(rp, f) && frame_last_index(f) <= rp->applied;
+}
+
 /* The rule of S10: a copy that contains a record already is not changed by it again. */
 struct frame *replica_writable(struct replica *rp, struct frame *f, seq_index index)
 {

@@ -146,6 +146,12 @@ MUST_CHECK enum status replica_install(struct replica *rp, const void *image, si
 void replica_replay(struct replica *rp, const struct record *r, enum verdict v, struct frame *only);
 /* May this copy be read and granted on now? */
 bool replica_usable(struct replica *rp, struct frame *f);
+/*
+ * And is its newest state that of applied? Not while apply has paused within a record that has changed it already. For
+ * who reads without a snapshot: definitions, checksums. Rows, keys and grants need it not: a snapshot does not see
+ * the record, and what the record changes is locked by its transaction until it is whole.
+ */
+bool replica_current(struct replica *rp, struct frame *f);
 void replica_drop_copy(struct replica *rp, struct frame *f); /* after its drop record, or a copy nobody listed */
 
 /* -- members ---------------------------------------------------------------------------------------- */

@@ -143,6 +143,7 @@ bool rig_init(struct rig *r, uint32_t archives, uint32_t caches)
 	r->checkpoint_bytes = checkpoint_bytes;
 	r->verbose = getenv("RIG_VERBOSE") != NULL;
 	r->now_us = START_US;
+	r->steps_per_turn = STEPS_PER_TURN;
 	r->count = archives + caches;
 	mem_init(&r->mem, NULL, "rig", 0);
 	r->net = sim_net_new(&r->mem, rig_clock(r), 7);
@@ -191,7 +192,7 @@ static bool turn(struct rig *r)
 		if (e->disk)
 			busy |= sim_disk_run(e->disk, r->now_us) > 0;
 		(void)timers_run(&e->timers, r->now_us);
-		for (int n = 0; n < STEPS_PER_TURN && engine_step(e->engine) > 0; n++)
+		for (int n = 0; n < r->steps_per_turn && engine_step(e->engine) > 0; n++)
 			busy = true;
 		for (uint32_t k = 0; k < RIG_SESSIONS; k++)
 			if (r->sessions[k] && r->sessions[k]->e == e)

@@ -52,6 +52,7 @@ struct rig {
 	uint32_t count;
 	struct rig_session *sessions[RIG_SESSIONS];
 	bool verbose;
+	int steps_per_turn;          /* of an engine before sessions have theirs */
 };
 
 /* Makes the machines and starts them all, until each is a member. False: they did not become members. */

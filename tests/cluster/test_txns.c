@@ -225,6 +225,43 @@ static void test_txns_parts_gone(void)
 	end();
 }
 
+/* -- within a record ------------------------------------------------------------------------------------------------- */
+
+/* A definition is seen as before or as after, wherever apply pauses within the commit that changes it. */
+static void test_txns_definition_within_record(void)
+{
+	static char sql[64 << 10];
+	struct rig_session *s = begin(1, 2), *o = rig_session(&r, 2);
+	uint32_t paused = 0;
+	int at = snprintf(sql, sizeof sql, "create table w (");
+
+	for (uint32_t k = 0; k < 250; k++)
+		at += snprintf(sql + at, sizeof sql - (size_t)at, "column_number_%u int, ", k);
+	snprintf(sql + at, sizeof sql - (size_t)at, "last int)");
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, sql), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "create table v (id int)"), "");
+	for (uint32_t i = 0; i < 12; i++) {
+		snprintf(sql, sizeof sql, "insert into v select g from generate_series(1, %u) g", 16384 - i);
+		CU_ASSERT_STRING_EQUAL(rig_sql(s, "begin"), "");
+		CU_ASSERT_STRING_EQUAL(rig_sql(s, sql), "");
+		snprintf(sql, sizeof sql, "alter table w rename column column_number_%u to x%u", i, i);
+		CU_ASSERT_STRING_EQUAL(rig_sql(s, sql), "");
+		r.steps_per_turn = 1;
+		rig_send(s, "commit");
+		while (!s->ready) {
+			static const char columns[] = "select count(*), max(length(column_name)) from information_schema.columns "
+						      "where table_name = 'w'";
+
+			paused += replica_paused(engine_replica(r.at[2].engine));
+			CU_ASSERT_STRING_EQUAL(rig_sql(o, columns), "251|17\n");
+		}
+		r.steps_per_turn = 64;
+		CU_ASSERT_STRING_EQUAL(rig_sql(s, "delete from v"), "");
+	}
+	CU_ASSERT(paused > 0);
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -237,4 +274,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_parts_not_asked_for);
 	CU_ADD_TEST(suite, test_txns_parts_pulled);
 	CU_ADD_TEST(suite, test_txns_parts_gone);
+	CU_ADD_TEST(suite, test_txns_definition_within_record);
 }

@@ -242,6 +242,8 @@ enum status access_atom_hash(struct access *a, atom_id atom, seq_index *applied_
 	if (!f || !replica_usable(a->t->rp, f))
 		return error_set(err, ST_UNDEFINED_OBJECT, "this engine has no copy of atom %llu",
 				 (unsigned long long)atom);
+	if (!replica_current(a->t->rp, f)) /* within a record: as of no index */
+		return access_wait(a, WAIT_APPLIED, txns_applied(a->t) + 1);
 	*applied_out = txns_applied(a->t);
 	*crc_out = frame_body_crc(f);
 	return ST_OK;

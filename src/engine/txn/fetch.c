@@ -346,7 +346,7 @@ static void answer(struct txns *t, engine_id to, atom_id atom)
 	struct frame *f = atom_find(replica_store(t->rp), atom);
 	struct buf b;
 
-	if (f && replica_usable(t->rp, f) && frame_last_index(f) > txns_applied(t)) {
+	if (f && replica_usable(t->rp, f) && !replica_current(t->rp, f)) {
 		/* within a record that apply has paused in: as of no index until that is whole */
 		asked_add(t, to, atom, txns_applied(t) + 1);
 		return;

@@ -41,7 +41,7 @@ struct schema_cache *schema_cache_get(struct txns *t)
 	return t->schema;
 }
 
-/* One entry of the schema catalog. ST_END: none; ST_WAIT: *need_out. Lends. */
+/* One entry of the schema catalog. ST_END: none; ST_WAIT: *need_out, not here or within a record. Lends. */
 enum status schema_get(struct txns *t, const void *key, uint32_t key_len, struct slice *out, atom_id *need_out)
 {
 	struct route route;
@@ -49,7 +49,7 @@ enum status schema_get(struct txns *t, const void *key, uint32_t key_len, struct
 
 	if (st)
 		return st;
-	if (!route.frame || !replica_usable(t->rp, route.frame)) {
+	if (!route.frame || !replica_current(t->rp, route.frame)) {
 		*need_out = route.atom;
 		return ST_WAIT;
 	}
@@ -293,7 +293,7 @@ static enum status next_tagged(struct txns *t, char tag, rel_id after, rel_id *i
 		st = replica_route_catalog(t->rp, ATOM_SCHEMA_CAT, key.data, (uint32_t)key.size, &route);
 		if (st)
 			break;
-		if (!route.frame || !replica_usable(t->rp, route.frame)) {
+		if (!route.frame || !replica_current(t->rp, route.frame)) {
 			*need_out = route.atom;
 			st = ST_WAIT;
 			break;

@@ -262,6 +262,46 @@ static void test_txns_definition_within_record(void)
 	end();
 }
 
+/* -- horizon --------------------------------------------------------------------------------------------------------- */
+
+static seq_index horizon(struct rig_session *writer)
+{
+	for (int i = 0; i < 20; i++) {
+		CU_ASSERT_STRING_EQUAL(rig_sql(writer, "update t set v = 'y' where id = 3"), "");
+		CU_ASSERT(rig_until(&r, 100000, NULL, NULL));
+	}
+	return replica_horizon(engine_replica(r.at[0].engine));
+}
+
+/* An open transaction holds the horizon back while it has a snapshot, or a grant; READ COMMITTED has none between statements. */
+static void test_txns_idle_snapshot(void)
+{
+	struct rig_session *s = begin(1, 2), *o = rig_session(&r, 2);
+	seq_index from;
+
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "begin isolation level repeatable read"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "select count(*) from t"), "3\n");
+	CU_ASSERT(horizon(s) <= rig_applied(&r, 0) - 15);
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "select v from t where id = 3"), "c\n");
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "commit"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "begin"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "select count(*) from t"), "3\n");
+	from = rig_applied(&r, 0);
+	CU_ASSERT(horizon(s) > from);
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "select v from t where id = 3"), "y\n");
+	CU_ASSERT(!strncmp(rig_sql(o, "select 1 / 0"), "22012", 5));
+	from = rig_applied(&r, 0);
+	CU_ASSERT(horizon(s) > from);
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "rollback"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "begin"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "update t set v = 'z' where id = 1"), "");
+	from = rig_applied(&r, 0);
+	CU_ASSERT(horizon(s) <= from);
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "commit"), "");
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -275,4 +315,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_parts_pulled);
 	CU_ADD_TEST(suite, test_txns_parts_gone);
 	CU_ADD_TEST(suite, test_txns_definition_within_record);
+	CU_ADD_TEST(suite, test_txns_idle_snapshot);
 }

@@ -279,10 +279,21 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	return ST_OK;
 }
 
+/*
+ * READ COMMITTED takes its next snapshot anew, and nothing is read in between (a cursor has its rows): the old one holds
+ * back the horizon no longer. What the transaction was granted still does (P19, P9).
+ */
+static void snapshot_end(struct txn *x)
+{
+	if (x && x->iso == ISOLATION_READ_COMMITTED)
+		x->has_snapshot = false;
+}
+
 void access_statement_end(struct access *a)
 {
 	a->canceled = false;
 	grants_call_free(a->t, a->txn);
+	snapshot_end(a->txn);
 }
 
 static void roll_back_to(struct access *a, uint32_t mark, uint32_t ddl)
@@ -305,6 +316,7 @@ void access_statement_abort(struct access *a)
 	grants_call_free(a->t, x);
 	intent_give_up(a->t, x);
 	x->use_wait_us = 0;
+	snapshot_end(x);
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
 }
 

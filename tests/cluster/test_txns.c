@@ -302,6 +302,41 @@ static void test_txns_idle_snapshot(void)
 	end();
 }
 
+/* -- audits ------------------------------------------------------------------------------------------------------------ */
+
+/* One engine's checksums are more than one message's: all of them are compared, and a copy that differs is found. */
+static void test_txns_audit_pieces(void)
+{
+	struct rig_session *s = begin(1, 1);
+	struct txns *t = engine_txns(r.at[1].engine);
+	struct frame *f, *damaged = NULL;
+	char *wrong;
+
+	for (int i = 0; i < 3; i++) {
+		struct create_payload c = {.storage = 999999, .kind = ATOM_DATA, .count = CREATE_ATOMS_MAX, .rows = 1};
+		struct record rec = {.kind = REC_CREATE};
+		struct buf b;
+
+		buf_init(&b, t->mem);
+		create_encode(&b, &c);
+		txns_submit(t, &rec, &b);
+		buf_fini(&b);
+	}
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "select count(*) from valence.check_atoms()"), "0\n");
+	LIST_FOREACH(it, atom_all(replica_store(t->rp))) {
+		f = CONTAINER_OF(it, struct frame, all);
+		if (frame_owner(f) == 999999 && (!damaged || f->id > damaged->id))
+			damaged = f;
+	}
+	CU_ASSERT_FATAL(damaged != NULL);
+	wrong = (char *)damaged->image + frame_bytes(damaged) - 1;
+	*wrong ^= 1;
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "select count(*) from valence.check_atoms()"), "1\n");
+	*wrong ^= 1;
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -316,4 +351,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_parts_gone);
 	CU_ADD_TEST(suite, test_txns_definition_within_record);
 	CU_ADD_TEST(suite, test_txns_idle_snapshot);
+	CU_ADD_TEST(suite, test_txns_audit_pieces);
 }

@@ -6,6 +6,9 @@
  */
 #include "engine/txn/txn_int.h"
 
+#define PIECE_ATOMS 2048  /* checksums in one message */
+#define PIECE_LAST_AT 9   /* place of the mark in it */
+
 struct result { atom_id atom; engine_id engine; uint32_t crc; };
 struct audit {
 	struct list all;
@@ -46,24 +49,39 @@ static bool auditable(struct txns *t, struct frame *f)
 	return f->state != FRAME_TRANSIENT && replica_usable(t->rp, f);
 }
 
-/* Applied just now: this engine's checksums. */
+static void piece_begin(struct buf *b, seq_index index)
+{
+	buf_reset(b);
+	put_u8(b, MSG_AUDIT);
+	put_u64(b, index);
+	put_u8(b, false);
+}
+
+/* Applied just now: this engine's checksums, in pieces; the last one says so. */
 void audits_record(struct txns *t, const struct record *r)
 {
+	uint32_t n = 0;
 	struct buf b;
 
 	if (!t->self)
 		return;
 	buf_init(&b, t->mem);
-	put_u8(&b, MSG_AUDIT);
-	put_u64(&b, r->index);
+	piece_begin(&b, r->index);
 	LIST_FOREACH(it, atom_all(replica_store(t->rp))) {
 		struct frame *f = CONTAINER_OF(it, struct frame, all);
 
 		if (!auditable(t, f))
 			continue;
+		if (n == PIECE_ATOMS) {
+			peer_send(t, r->engine, &b);
+			piece_begin(&b, r->index);
+			n = 0;
+		}
 		put_u64(&b, f->id);
 		put_u32(&b, frame_body_crc(f));
+		n++;
 	}
+	b.data[PIECE_LAST_AT] = true;
 	peer_send(t, r->engine, &b);
 	buf_fini(&b);
 }
@@ -71,6 +89,7 @@ void audits_record(struct txns *t, const struct record *r)
 void audits_message(struct txns *t, engine_id from, struct reader *r)
 {
 	seq_index index = get_u64(r);
+	bool last = get_u8(r) != 0;
 
 	LIST_FOREACH_SAFE(it, tmp, &t->audits) {
 		struct audit *u = CONTAINER_OF(it, struct audit, all);
@@ -82,7 +101,6 @@ void audits_message(struct txns *t, engine_id from, struct reader *r)
 		if (!u->index && (!u->submitted || index <= u->after))
 			continue;
 		u->index = u->index ? u->index : index;
-		VEC_PUSH(t->mem, &u->heard, from);
 		while (reader_left(r)) {
 			struct result res = {.engine = from};
 
@@ -92,6 +110,8 @@ void audits_message(struct txns *t, engine_id from, struct reader *r)
 				return;
 			VEC_PUSH(t->mem, &u->results, res);
 		}
+		if (last)
+			VEC_PUSH(t->mem, &u->heard, from);
 		if (u->a)
 			txns_wake(t, WAIT_AUDIT, 0);
 		return;

@@ -27,7 +27,7 @@ enum msg_type {
 	MSG_DRAINED = 17,    /* R: u64 intent, u64 applied (P13) */
 	MSG_PROBE = 18,      /* R: deadlock probe (P12) */
 	MSG_VICTIM = 19,     /* R: u64 txn must end with 40P01 */
-	MSG_AUDIT = 20,      /* R: checksums of one engine as of an audit record */
+	MSG_AUDIT = 20,      /* R: u64 index of the audit record, u8 the last piece?; (u64 atom, u32 checksum) each */
 	MSG_LATEST = 21,     /* to the leader: u64 request: applied index that covers what was acknowledged (P26) */
 	MSG_LATEST_IS = 22
 };

@@ -8,6 +8,7 @@
  */
 #include "engine/txn/txn_int.h"
 
+#define PEER_MESSAGE_MAX (8u << 20) /* of one; what can be longer is cut by its sender */
 #define PEER_RETRY_US 100000
 #define PEER_ACK_US 20000
 
@@ -143,6 +144,7 @@ void peer_send(struct txns *t, engine_id to, const struct buf *msg)
 
 	if (!t->self || !replica_member(t->rp, to))
 		return; /* its removal, or ours, settles what this was about */
+	ASSERT_OP(msg->size, <=, PEER_MESSAGE_MAX);
 	m = mem_alloc(t->mem, sizeof *m + msg->size);
 	m->bytes = (uint32_t)msg->size;
 	memcpy(m->data, msg->data, msg->size);

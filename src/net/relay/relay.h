@@ -122,7 +122,7 @@ void relay_set_voters(struct relay *r, uint64_t self_voter_id, const uint64_t *v
 		      const char (*addresses)[NET_ADDRESS_MAX], uint32_t count);
 void relay_set_leader(struct relay *r, engine_id leader); /* 0 unknown; voters call it on change */
 
-/* Best effort; to self is delivered on the next progress. */
+/* Best effort; to self is delivered on the next progress. At most NET_MESSAGE_MAX - 24 bytes: senders cut. */
 void relay_send(struct relay *r, engine_id to, const void *data, size_t bytes);
 void relay_voter_send(struct relay *r, uint64_t voter_id, const void *data, size_t bytes);
 /* New batches are in the window: stream them to the children that wait for them. */
@@ -143,7 +143,7 @@ uint32_t relay_depth(const struct relay *r);   /* links to the voters; a voter: 
 uint32_t relay_children(const struct relay *r, engine_id *ids_out, uint32_t max);
 struct relay_stats {
 	uint64_t messages_in, messages_out, bytes_in, bytes_out, links, redials, suspects;
-	uint64_t unicast_dropped;  /* no way known, too large, or the link's backlog was over its bound */
+	uint64_t unicast_dropped;  /* no way known, or the link's backlog was over its bound */
 	uint64_t log_batches_out, log_batches_in;
 	uint64_t protocol_errors, refused, parent_changes;
 };

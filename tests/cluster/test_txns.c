@@ -337,6 +337,24 @@ static void test_txns_audit_pieces(void)
 	end();
 }
 
+/* -- what is kept ------------------------------------------------------------------------------------------------------ */
+
+/* An atom that nobody else asked for lately costs its originator nothing. */
+static void test_txns_grants_forgotten(void)
+{
+	struct rig_session *s = begin(1, 2), *o = rig_session(&r, 2);
+	struct txns *t = engine_txns(r.at[1].engine);
+
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "update t set v = 'o' where id = 1"), "");
+	CU_ASSERT(structures_count(t) > 0);
+	CU_ASSERT(rig_until(&r, 15000000, NULL, NULL));
+	CU_ASSERT_EQUAL(structures_count(t), 0);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "update t set v = 's' where id = 1"), "");
+	CU_ASSERT_EQUAL(structures_count(t), 0);
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -352,4 +370,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_definition_within_record);
 	CU_ADD_TEST(suite, test_txns_idle_snapshot);
 	CU_ADD_TEST(suite, test_txns_audit_pieces);
+	CU_ADD_TEST(suite, test_txns_grants_forgotten);
 }

@@ -8,6 +8,12 @@
 
 /* -- waiting ------------------------------------------------------------------------------------------ */
 
+/* All who wait for an index are in one: those are few at a time, and an index that is applied concerns every lower one. */
+static struct list *wait_bucket(struct txns *t, enum wait_kind kind, uint64_t id)
+{
+	return &t->waiting[kind][kind == WAIT_APPLIED ? 0 : hash_u64(id) % WAIT_BUCKETS];
+}
+
 enum status access_wait(struct access *a, enum wait_kind kind, uint64_t id)
 {
 	if (kind == WAIT_ATOM && atom_find(replica_store(a->t->rp), id)) {
@@ -17,37 +23,55 @@ enum status access_wait(struct access *a, enum wait_kind kind, uint64_t id)
 	}
 	a->wait = kind;
 	a->wait_id = id;
+	list_remove(&a->waiting);
+	list_push_back(wait_bucket(a->t, kind, id), &a->waiting);
 	return ST_WAIT;
 }
 
-static bool wait_met(const struct access *a, enum wait_kind kind, uint64_t id)
+static void wait_end(struct access *a)
 {
-	if (a->wait != kind)
-		return false;
-	return kind == WAIT_APPLIED ? a->wait_id <= id : !id || a->wait_id == id;
+	a->wait = WAIT_NONE;
+	list_remove(&a->waiting);
+	a->wake(a->ctx);
 }
 
 void txns_wake(struct txns *t, enum wait_kind kind, uint64_t id)
 {
-	LIST_FOREACH(it, &t->accesses) {
-		struct access *a = CONTAINER_OF(it, struct access, all);
+	bool all = !id || kind == WAIT_APPLIED;
+	struct list *first = all ? t->waiting[kind] : wait_bucket(t, kind, id);
+	struct list *end = all ? first + (kind == WAIT_APPLIED ? 1 : WAIT_BUCKETS) : first + 1;
 
-		if (wait_met(a, kind, id)) {
-			a->wait = WAIT_NONE;
-			a->wake(a->ctx);
+	for (struct list *bucket = first; bucket < end; bucket++)
+		LIST_FOREACH_SAFE(it, tmp, bucket) {
+			struct access *a = CONTAINER_OF(it, struct access, waiting);
+
+			if (kind == WAIT_APPLIED ? a->wait_id <= id : !id || a->wait_id == id)
+				wait_end(a);
 		}
-	}
 }
 
 void txns_wake_all(struct txns *t)
 {
-	LIST_FOREACH(it, &t->accesses) {
-		struct access *a = CONTAINER_OF(it, struct access, all);
+	for (int kind = WAIT_NONE + 1; kind < WAIT_KINDS; kind++)
+		txns_wake(t, (enum wait_kind)kind, kind == WAIT_APPLIED ? UINT64_MAX : 0);
+}
 
-		if (a->wait) {
-			a->wait = WAIT_NONE;
-			a->wake(a->ctx);
-		}
+void txns_later(struct txns *t, struct access *a)
+{
+	if (list_empty(&a->later))
+		list_push_back(&t->later, &a->later);
+	t->host->kick(t->ctx);
+}
+
+void txns_wake_later(struct txns *t)
+{
+	struct list *it;
+
+	while ((it = list_first(&t->later))) {
+		struct access *a = CONTAINER_OF(it, struct access, later);
+
+		list_remove(it);
+		wait_end(a);
 	}
 }
 
@@ -87,6 +111,8 @@ struct access *txns_access_new(struct txns *t, void (*wake)(void *ctx), void *ct
 	a->ctx = ctx;
 	arena_init(&a->turn, t->mem);
 	list_push_back(&t->accesses, &a->all);
+	list_init(&a->waiting);
+	list_init(&a->later);
 	return a;
 }
 
@@ -145,6 +171,8 @@ void access_free(struct access *a)
 	VEC_FINI(t->mem, &a->lent);
 	VEC_FINI(t->mem, &a->savepoints);
 	arena_fini(&a->turn);
+	list_remove(&a->waiting);
+	list_remove(&a->later);
 	list_remove(&a->all);
 	MEM_FREE(t->mem, a);
 }
@@ -422,8 +450,7 @@ bool access_waits_for_lock(const struct access *a)
 void access_cancel(struct access *a)
 {
 	a->canceled = true;
-	a->wait = WAIT_NONE;
-	a->wake(a->ctx);
+	wait_end(a);
 }
 
 seq_index access_applied_index(const struct access *a)

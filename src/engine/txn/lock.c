@@ -15,6 +15,8 @@
  */
 struct lock {
 	uint32_t key_len;
+	struct list of_group;
+	struct group *group;  /* those near it; NULL: its key has no storage */
 	struct list holders;  /* struct holding.of_lock */
 	struct list queue;    /* struct item.of_lock */
 	uint8_t key[];
@@ -48,9 +50,18 @@ struct lock_request {
 	void (*done)(void *ctx, struct lock_request *rq);
 	void *ctx;
 };
+/* Locks by what they concern, so that a question about an atom looks at its neighbourhood only. */
+struct group {
+	uint64_t storage, part;  /* rows: row id / GROUP_ROWS; keys: GROUP_KEYS */
+	struct list locks;       /* struct lock.of_group; never empty */
+};
+#define GROUP_ROWS 4096          /* about one atom's */
+#define GROUP_KEYS UINT64_MAX
+
 struct lock_table {
 	struct mem *mem;
 	struct bmap locks;
+	struct map groups;    /* (storage, part) -> struct group */
 	struct map owners;
 	struct list waiting;  /* struct lock_request.waiting, by arrival */
 	struct list ready;    /* granted, done() not called yet */
@@ -78,6 +89,7 @@ struct lock_table *lock_table_new(struct mem *mem)
 
 	lt->mem = mem;
 	bmap_init(&lt->locks, mem);
+	map_init(&lt->groups, mem);
 	map_init(&lt->owners, mem);
 	list_init(&lt->waiting);
 	list_init(&lt->ready);
@@ -120,10 +132,48 @@ static void owner_drop_if_idle(struct lock_table *lt, struct owner *ow)
 	MEM_FREE(lt->mem, ow);
 }
 
+static void group_add(struct lock_table *lt, struct lock *l)
+{
+	uint64_t storage, part = GROUP_KEYS;
+	struct group *g;
+
+	if ((l->key[0] != 'r' || l->key_len != 17) && (l->key[0] != 'k' || l->key_len < 9))
+		return;
+	memcpy(&storage, l->key + 1, 8);
+	if (l->key[0] == 'r') {
+		memcpy(&part, l->key + 9, 8);
+		part /= GROUP_ROWS;
+	}
+	g = map_find2(&lt->groups, storage, part);
+	if (!g) {
+		g = MEM_NEW(lt->mem, struct group);
+		g->storage = storage;
+		g->part = part;
+		list_init(&g->locks);
+		map_put2(&lt->groups, storage, part, g);
+	}
+	l->group = g;
+	list_push_back(&g->locks, &l->of_group);
+}
+
+static void group_remove(struct lock_table *lt, struct lock *l)
+{
+	struct group *g = l->group;
+
+	if (!g)
+		return;
+	list_remove(&l->of_group);
+	if (!list_empty(&g->locks))
+		return;
+	map_remove2(&lt->groups, g->storage, g->part);
+	MEM_FREE(lt->mem, g);
+}
+
 static void lock_drop_if_idle(struct lock_table *lt, struct lock *l)
 {
 	if (!list_empty(&l->holders) || !list_empty(&l->queue))
 		return;
+	group_remove(lt, l);
 	bmap_remove(&lt->locks, l->key, l->key_len);
 	mem_free(lt->mem, l, sizeof *l + l->key_len);
 }
@@ -210,6 +260,8 @@ bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len
 		memcpy(l->key, key, key_len);
 		list_init(&l->holders);
 		list_init(&l->queue);
+		l->group = NULL;
+		group_add(lt, l);
 		bmap_put(&lt->locks, key, key_len, l);
 	}
 	held = holding_of(l, rq->owner);
@@ -386,22 +438,40 @@ void lock_table_free(struct lock_table *lt)
 	}
 	map_fini(&lt->owners);
 	bmap_fini(&lt->locks);
+	map_fini(&lt->groups);
 	MEM_FREE(lt->mem, lt);
+}
+
+static bool group_any(const struct group *g, row_id lo, row_id hi)
+{
+	LIST_FOREACH(it, (struct list *)&g->locks) {
+		row_id row;
+
+		memcpy(&row, CONTAINER_OF(it, struct lock, of_group)->key + 9, 8);
+		if (row >= lo && row < hi)
+			return true;
+	}
+	return false;
 }
 
 bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_id hi)
 {
-	struct bmap_slot *s;
+	uint64_t first = lo / GROUP_ROWS, last = hi ? (hi - 1) / GROUP_ROWS : 0;
+	struct map_slot *s;
 	size_t at = 0;
 
-	while ((s = bmap_next(&lt->locks, &at))) {
-		const struct lock *l = s->value;
-		uint64_t v[2];
+	if (lo >= hi)
+		return false;
+	for (uint64_t part = first; last - first < lt->groups.count && part <= last; part++) {
+		const struct group *g = map_find2(&lt->groups, storage, part);
 
-		if (l->key[0] != 'r')
-			continue;
-		memcpy(v, l->key + 1, 16);
-		if (v[0] == storage && v[1] >= lo && v[1] < hi)
+		if (g && group_any(g, lo, hi))
+			return true;
+	}
+	while (last - first >= lt->groups.count && (s = map_next(&lt->groups, &at))) { /* fewer groups than parts */
+		const struct group *g = s->value;
+
+		if (g->storage == storage && g->part >= first && g->part <= last && group_any(g, lo, hi))
 			return true;
 	}
 	return false;
@@ -409,16 +479,7 @@ bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_i
 
 bool lock_any_keys(const struct lock_table *lt, rel_id storage)
 {
-	struct bmap_slot *s;
-	size_t at = 0;
-
-	while ((s = bmap_next(&lt->locks, &at))) {
-		const struct lock *l = s->value;
-
-		if (l->key[0] == 'k' && memcmp(l->key + 1, &storage, 8) == 0)
-			return true;
-	}
-	return false;
+	return map_find2(&lt->groups, storage, GROUP_KEYS) != NULL;
 }
 
 uint32_t lock_blockers(const struct lock_request *rq, struct lock_owner_id *out, uint32_t max)

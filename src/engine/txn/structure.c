@@ -11,20 +11,28 @@
 
 #define MOVE_AFTER 64          /* grants in a row to one other engine: hysteresis */
 #define MOVE_PATIENCE_US 50000
+#define SWEEP_US 5000000
 
 struct work {                  /* per atom of interest */
 	atom_id atom;
-	bool splitting, moving, move_sent, check;
+	struct list moves;     /* in structures.moves while moving */
+	bool splitting, moving, move_sent, check, used;
 	engine_id to;
 	uint32_t in_a_row;
 	uint64_t since_us;
 };
-struct structures { struct map works; VEC(atom_id) oversize; uint32_t moving; };
+struct structures {
+	struct map works;
+	struct list moves;
+	VEC(atom_id) oversize;
+	uint64_t swept_us;
+};
 
 void structures_init(struct txns *t)
 {
 	t->structures = MEM_NEW(t->mem, struct structures);
 	map_init(&t->structures->works, t->mem);
+	list_init(&t->structures->moves);
 }
 
 void structures_reset(struct txns *t)
@@ -36,7 +44,7 @@ void structures_reset(struct txns *t)
 		MEM_FREE(t->mem, (struct work *)m->value);
 	map_clear(&t->structures->works);
 	t->structures->oversize.count = 0;
-	t->structures->moving = 0;
+	list_init(&t->structures->moves);
 }
 
 void structures_fini(struct txns *t)
@@ -54,6 +62,7 @@ static struct work *work_get(struct txns *t, atom_id atom)
 	if (!w) {
 		w = MEM_NEW(t->mem, struct work);
 		w->atom = atom;
+		list_init(&w->moves);
 		map_put(&t->structures->works, atom, w);
 	}
 	return w;
@@ -135,6 +144,7 @@ void structures_granted(struct txns *t, atom_id atom, engine_id to)
 		return; /* the usual case: nothing to count */
 	if (!w)
 		w = work_get(t, atom);
+	w->used = true;
 	if (w->to != to) {
 		w->to = to;
 		w->in_a_row = 0;
@@ -143,7 +153,7 @@ void structures_granted(struct txns *t, atom_id atom, engine_id to)
 		w->moving = true;
 		w->move_sent = false;
 		w->since_us = txns_now(t);
-		t->structures->moving++;
+		list_push_back(&t->structures->moves, &w->moves);
 		t->host->kick(t->ctx);
 	}
 }
@@ -165,7 +175,7 @@ static void move_end(struct txns *t, struct work *w)
 {
 	w->moving = w->move_sent = false;
 	w->in_a_row = 0;
-	t->structures->moving--;
+	list_remove(&w->moves);
 	t->host->kick(t->ctx);
 }
 
@@ -220,6 +230,31 @@ static void move_step(struct txns *t, struct work *w)
 	buf_fini(&b);
 }
 
+/* What nothing is under way for, and nobody asked for lately, is forgotten: else each atom ever granted on is kept. */
+static void sweep(struct txns *t)
+{
+	struct structures *st = t->structures;
+	struct map_slot *m;
+	size_t at = 0;
+
+	st->swept_us = txns_now(t);
+	while ((m = map_next(&st->works, &at))) {
+		struct work *w = m->value;
+
+		if (!w->used && !w->splitting && !w->moving && !w->check) {
+			map_remove(&st->works, w->atom);
+			MEM_FREE(t->mem, w);
+			continue;
+		}
+		w->used = false;
+	}
+}
+
+uint64_t structures_count(const struct txns *t)
+{
+	return t->structures->works.count;
+}
+
 void structures_turn(struct txns *t)
 {
 	struct structures *st = t->structures;
@@ -234,17 +269,10 @@ void structures_turn(struct txns *t)
 			split(t, f, w);
 	}
 	st->oversize.count = 0;
-	if (st->moving) {
-		struct map_slot *m;
-		size_t at = 0;
-
-		while ((m = map_next(&st->works, &at))) {
-			struct work *w = m->value;
-
-			if (w->moving)
-				move_step(t, w);
-		}
-	}
+	LIST_FOREACH_SAFE(it, tmp, &st->moves)
+		move_step(t, CONTAINER_OF(it, struct work, moves));
+	if (txns_now(t) - st->swept_us >= SWEEP_US)
+		sweep(t);
 }
 
 /* An atom is gone: so is what was planned for it. */
@@ -254,7 +282,6 @@ void structures_gone(struct txns *t, atom_id atom)
 
 	if (!w)
 		return;
-	if (w->moving)
-		t->structures->moving--;
+	list_remove(&w->moves);
 	MEM_FREE(t->mem, w);
 }

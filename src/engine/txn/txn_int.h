@@ -15,8 +15,9 @@
 /* What a session waits for: a hint for waking it; waking too often is harmless. */
 enum wait_kind {
 	WAIT_NONE, WAIT_APPLIED, WAIT_SUBMISSION, WAIT_ATOM, WAIT_LOCK, WAIT_SEQUENCE, WAIT_INTENT, WAIT_SLOTS,
-	WAIT_MEMBER, WAIT_LATEST, WAIT_AUDIT, WAIT_FLOW
+	WAIT_MEMBER, WAIT_LATEST, WAIT_AUDIT, WAIT_FLOW, WAIT_KINDS
 };
+#define WAIT_BUCKETS 64 /* of those who wait, per kind, by what they wait for */
 
 /* A record on its way (P4). Kept until it is seen in the log. */
 struct submission {
@@ -90,6 +91,8 @@ struct access {
 	void *ctx;
 	enum wait_kind wait;
 	uint64_t wait_id;
+	struct list waiting;      /* in one of txns.waiting while it waits */
+	struct list later;        /* in txns.later: to be woken in the next turn */
 	bool canceled, latest, row_too_large; /* row_too_large: this statement put one that no record could take */
 	struct txn *txn;
 	uint32_t stmt_mark;       /* overlay mark at the statement's beginning */
@@ -100,7 +103,6 @@ struct access {
 	struct schema_cache *schema; /* generation lent to the open transaction */
 	VEC(struct schema_cache *) lent; /* older ones, lent before */
 	struct arena turn;        /* scratch */
-	bool later;
 	uint64_t latest_request;
 	seq_index latest_index;
 	struct audit *audit;
@@ -149,7 +151,8 @@ struct txns {
 	engine_id self;
 	bool archive;
 	uint64_t deadlock_timeout_us, stale_read_limit_us, resubmit_us;
-	struct list accesses, txns;
+	struct list accesses, txns, later;
+	struct list waiting[WAIT_KINDS][WAIT_BUCKETS]; /* struct access.waiting */
 	txn_id next_txn;
 	uint64_t next_rel, next_request;
 	struct txns_stats stats;
@@ -185,6 +188,7 @@ enum status access_wait(struct access *a, enum wait_kind kind, uint64_t id); /* 
 void txns_wake(struct txns *t, enum wait_kind kind, uint64_t id); /* id 0: all of the kind */
 void txns_wake_all(struct txns *t);
 void txns_later(struct txns *t, struct access *a); /* wakes it in the next turn */
+void txns_wake_later(struct txns *t);
 void txn_end(struct access *a); /* frees; locks are gone or going by themselves */
 enum status access_check(struct access *a, struct error *err); /* canceled, victim, removed */
 
@@ -312,6 +316,7 @@ void structures_turn(struct txns *t);
 void structures_reset(struct txns *t);
 bool structures_stopped(struct txns *t, atom_id atom); /* no grants on it now: moving, or far too large */
 void structures_granted(struct txns *t, atom_id atom, engine_id to); /* counts for moves */
+uint64_t structures_count(const struct txns *t); /* atoms that something is kept for */
 
 /* audit.c and views.c */
 void audits_message(struct txns *t, engine_id from, struct reader *r);

@@ -204,6 +204,10 @@ struct txns *txns_new(const struct txns_config *cfg)
 	rng_init(&t->rng, cfg->seed);
 	list_init(&t->accesses);
 	list_init(&t->txns);
+	list_init(&t->later);
+	for (int kind = 0; kind < WAIT_KINDS; kind++)
+		for (int i = 0; i < WAIT_BUCKETS; i++)
+			list_init(&t->waiting[kind][i]);
 	list_init(&t->audits);
 	t->undo_limit_bytes = cfg->undo_limit_bytes;
 	make_replica(t);
@@ -315,12 +319,6 @@ void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes
 			  (unsigned long long)from, type, (unsigned long long)bytes);
 }
 
-void txns_later(struct txns *t, struct access *a)
-{
-	a->later = true;
-	t->host->kick(t->ctx);
-}
-
 void txns_turn(struct txns *t)
 {
 	txns_wake(t, WAIT_APPLIED, txns_applied(t));
@@ -332,15 +330,7 @@ void txns_turn(struct txns *t)
 		structures_turn(t);
 		ddl_turn(t);
 	}
-	LIST_FOREACH(it, &t->accesses) {
-		struct access *a = CONTAINER_OF(it, struct access, all);
-
-		if (a->later) {
-			a->later = false;
-			a->wait = WAIT_NONE;
-			a->wake(a->ctx);
-		}
-	}
+	txns_wake_later(t);
 	if (t->self)
 		submit_flush(t);
 	peers_flush(t);

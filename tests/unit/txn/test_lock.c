@@ -487,6 +487,58 @@ static void test_lock_names(void)
 	lock_table_free(lt); /* holdings may remain */
 }
 
+static void never(void *ctx, struct lock_request *rq)
+{
+	(void)ctx;
+	(void)rq;
+	CU_FAIL("nothing waits here");
+}
+
+/* Whether any row of a range is locked: as a walk over all would say, for ranges within, at and over a group's bounds. */
+static void test_lock_ranges(void)
+{
+	static const row_id bounds[] = {0, 1, 2, 4095, 4096, 4097, 8191, 8192, 8193, 12288, 1 << 20, (1 << 20) + 4096,
+					(row_id)1 << 62, UINT64_MAX};
+	enum { N = sizeof bounds / sizeof bounds[0] };
+	struct lock_request *rq[24];
+	row_id rows[24];
+	txn_id owners[24];
+	uint8_t name[17];
+	int n = 0;
+
+	open_table();
+	rng_init(&rnd, 12);
+	for (int round = 0; round < 400; round++) {
+		if (n == 24 || (n && below(3) == 0)) { /* one goes */
+			int gone = below(n);
+
+			lock_request_free(rq[gone]);
+			lock_release_owner(lt, 1, owners[gone]);
+			rq[gone] = rq[--n];
+			rows[gone] = rows[n];
+			owners[gone] = owners[n];
+		} else {
+			rows[n] = bounds[below(N - 1)] + (uint64_t)below(3);
+			owners[n] = (txn_id)round + 1;
+			rq[n] = lock_request_new(lt, 1, owners[n], 1, 1, never, NULL);
+			(void)lock_request_add(rq[n], name, lock_key_row(name, 5, rows[n]), ROW_LOCK_SHARE);
+			n++;
+		}
+		for (int lo = 0; lo < N; lo++)
+			for (int hi = 0; hi < N; hi++) {
+				bool any = false;
+
+				for (int i = 0; i < n; i++)
+					any = any || (rows[i] >= bounds[lo] && rows[i] < bounds[hi]);
+				CU_ASSERT_EQUAL(lock_any_rows(lt, 5, bounds[lo], bounds[hi]), any);
+			}
+		CU_ASSERT(!lock_any_keys(lt, 5) && !lock_any_rows(lt, 6, 0, UINT64_MAX));
+	}
+	while (n)
+		lock_request_free(rq[--n]);
+	lock_table_free(lt);
+}
+
 void suite_txn_lock(void)
 {
 	CU_pSuite s = CU_add_suite("txn_lock", setup, teardown);
@@ -497,4 +549,5 @@ void suite_txn_lock(void)
 	CU_add_test(s, "callback", test_lock_callback);
 	CU_add_test(s, "since", test_lock_since);
 	CU_add_test(s, "names", test_lock_names);
+	CU_add_test(s, "ranges", test_lock_ranges);
 }

@@ -18,7 +18,7 @@
 	X(VOID_GRANTOR, 1, "a commit was void: a grantor was removed")                         \
 	X(VOID_SENDER, 1, "a record was void: its sender was removed")                         \
 	X(VOID_EPOCH, 0, "a structural record came too late")                                  \
-	X(DUPLICATE, 0, "a record came twice and had no effect the second time")               \
+	X(DUPLICATE, 1, "a record came to the leader twice, and was taken once")               \
 	X(RESUBMIT, 1, "submissions were sent again")                                          \
 	X(FETCH_REPLAY, 1, "a fetched copy had records replayed on it")                        \
 	X(FETCH_FUTURE, 1, "a fetched copy was ahead of its engine")                           \

@@ -221,8 +221,10 @@ void leader_submit(struct engine *e, engine_id from, struct reader *r)
 		a = accepted_of(e, from);
 		if (!a)
 			break; /* not a member */
-		if (rec->seq != a->seq + 1)
-			continue; /* taken already, or after a gap */
+		if (rec->seq != a->seq + 1) { /* taken already, or after a gap */
+			COVER_IF(rec->seq <= a->seq, DUPLICATE);
+			continue;
+		}
 		if (!parts_ok(e, rec)) {
 			log_event(e->log, LOG_SEQUENCER, LOG_WARN, "bad record",
 				  "from=%llu cause=parts kind=%s txn=%llu parts=%u", (unsigned long long)from,

@@ -4,13 +4,14 @@
 #include "sim/check.h"
 
 #include "catalog/replica.h"
+#include "sim/originator.h"
 
 #define EVERY_TURNS 12         /* on average, a node that applied has its copies compared */
 #define COPIES_PER_CHECK 24    /* checksums made at once; the rest next time */
 
 struct copy_fact { seq_index changed, applied; uint32_t crc; }; /* applied: newest at which it was still so */
 struct atom_facts { atom_id atom; VEC(struct copy_fact) facts; };
-struct at_index { uint32_t originators, members; };
+struct at_index { uint64_t originators; uint32_t members, node; bool originators_known; };
 struct seen { seq_index changed; };      /* of one node's copy, already compared */
 
 struct checks {
@@ -19,6 +20,7 @@ struct checks {
 	struct map indexes;              /* applied -> struct at_index */
 	struct map seen;                 /* (node number + 1, atom) -> struct seen */
 	uint64_t next_turn[NODES_MAX];
+	struct originators *originators;
 };
 
 struct checks *checks_new(struct world *w)
@@ -29,6 +31,7 @@ struct checks *checks_new(struct world *w)
 	map_init(&c->atoms, &w->mem);
 	map_init(&c->indexes, &w->mem);
 	map_init(&c->seen, &w->mem);
+	c->originators = originators_new(w);
 	return c;
 }
 
@@ -50,6 +53,7 @@ void checks_free(struct checks *c)
 	at = 0;
 	while ((s = map_next(&c->seen, &at)))
 		MEM_FREE(mem, (struct seen *)s->value);
+	originators_free(c->originators);
 	map_fini(&c->atoms);
 	map_fini(&c->indexes);
 	map_fini(&c->seen);
@@ -64,6 +68,22 @@ void checks_node_down(struct checks *c, struct node *n)
 	while ((s = map_next(&c->seen, &at)))
 		if (s->k1 == n->number + 1)
 			((struct seen *)s->value)->changed = 0;
+	originators_forget(c->originators, n);
+}
+
+bool checks_knows(const struct checks *c, const struct node *n)
+{
+	return originators_known(c->originators, n);
+}
+
+void checks_unseen(struct checks *c, struct node *n)
+{
+	originators_forget(c->originators, n);
+}
+
+void checks_record(struct checks *c, struct node *n, const struct record *r, bool all)
+{
+	originators_record(c->originators, n, r, all);
 }
 
 /* -- copies -------------------------------------------------------------------------------------------------------- */
@@ -172,20 +192,39 @@ void checks_copies(struct checks *c, struct node *n)
 
 /* -- originators and members ------------------------------------------------------------------------------------------ */
 
-static void at_index_check(struct checks *c, struct node *n)
+static uint32_t members_crc(const struct replica *rp)
 {
-	struct replica *rp = engine_replica(n->engine);
-	seq_index applied = replica_applied(rp);
-	struct at_index now = {0}, *was;
+	uint32_t crc = 0;
 
-	if (engine_applying(n->engine) || !applied)
-		return;
 	for (uint32_t i = 0; i < replica_member_count(rp); i++) {
 		const struct member *m = replica_member_at(rp, i);
 		uint64_t words[] = {m->id, m->kind, m->joined, m->last_seq, m->join.nonce};
 
-		now.members = crc32c(now.members, words, sizeof words);
+		crc = crc32c(crc, words, sizeof words);
 	}
+	return crc;
+}
+
+static void originators_wrong(struct checks *c, struct node *n, const struct at_index *was, seq_index applied)
+{
+	struct node *other = &c->w->nodes[was->node];
+	bool same = other != n && other->up && node_applied(other) == applied;
+
+	world_violation(c->w, "%s and %s disagree at index %llu on who originates what (atom %llu)", n->name, other->name,
+			(unsigned long long)applied,
+			same ? (unsigned long long)originators_differ(c->originators, n, other) : 0);
+}
+
+static void at_index_check(struct checks *c, struct node *n)
+{
+	struct replica *rp = engine_replica(n->engine);
+	seq_index applied = replica_applied(rp);
+	struct at_index now = {.node = n->number}, *was;
+
+	if (engine_applying(n->engine) || !applied)
+		return;
+	now.members = members_crc(rp);
+	now.originators_known = originators_hash(c->originators, n, &now.originators);
 	was = map_find(&c->indexes, applied);
 	if (!was) {
 		was = MEM_NEW(&c->w->mem, struct at_index);
@@ -196,6 +235,14 @@ static void at_index_check(struct checks *c, struct node *n)
 	if (was->members != now.members)
 		world_violation(c->w, "%s has another membership at index %llu than another engine had", n->name,
 				(unsigned long long)applied);
+	if (!now.originators_known)
+		return;
+	sim_stats.originators += was->originators_known;
+	if (was->originators_known && was->originators != now.originators)
+		originators_wrong(c, n, was, applied);
+	was->originators_known = true;
+	was->originators = now.originators;
+	was->node = n->number;
 }
 
 void checks_turn(struct checks *c, struct node *n)

@@ -79,7 +79,7 @@ void clients_stop(struct clients *cs)
 bool clients_stopped(const struct clients *cs)
 {
 	for (size_t i = 0; i < cs->at.count; i++)
-		if (!cs->at.at[i]->stopped && cs->at.at[i]->load->weight)
+		if (!cs->at.at[i]->stopped && cs->at.at[i]->load->works)
 			return false;
 	return true;
 }
@@ -442,6 +442,14 @@ static void message_put(struct buf *b, char type, const void *body, size_t bytes
 	buf_put(b, body, bytes);
 }
 
+/* Some hang up at once: what they asked for goes on, or is left half done, at the engine. */
+static uint64_t patience_us(struct client *c)
+{
+	if (c->w->phase == PHASE_RUN && rng_below(&c->rng, 1000) < c->w->impatient_permille)
+		return 100 + rng_below(&c->rng, MILLIS(8));
+	return c->all->limit_us;
+}
+
 static void busy(struct client *c, const char *sql)
 {
 	ASSERT(c->phase == CLIENT_IDLE);
@@ -451,7 +459,7 @@ static void busy(struct client *c, const char *sql)
 	rows_reset(c);
 	if (c->w->cfg.verbose)
 		world_note(c->w, "k%u %s> %s", c->number, c->node->name, c->sql);
-	timer_arm(&c->w->timers, &c->limit, c->w->now_us + c->all->limit_us);
+	timer_arm(&c->w->timers, &c->limit, c->w->now_us + patience_us(c));
 }
 
 static void query_v(struct client *c, const char *fmt, va_list ap)
@@ -593,7 +601,7 @@ static void idle_event(struct client *c, enum client_event ev)
 	s->done = true;
 }
 
-const struct load load_idle = {"idle", sizeof(struct idle), idle_event, 0};
+const struct load load_idle = {"idle", sizeof(struct idle), idle_event, false};
 
 static bool idle_done(struct world *w, void *ctx)
 {

@@ -24,9 +24,9 @@ struct load {
 	const char *name;
 	size_t state_bytes;
 	void (*event)(struct client *c, enum client_event ev);
-	uint32_t weight;        /* how often a client gets it */
+	bool works;             /* its clients must make progress when nothing fails */
 };
-extern const struct load load_bank, load_reader, load_keys, load_bulk, load_sequence, load_ddl;
+extern const struct load load_bank, load_reader, load_keys, load_bulk, load_sequence, load_ddl, load_grow;
 
 struct reply {
 	bool error;             /* the first one of the query */

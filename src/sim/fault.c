@@ -243,6 +243,10 @@ void faults_start(struct faults *f)
 			f->weight[i] = rng_below(&w->rng, 2) ? 1 + (uint32_t)rng_below(&w->rng, 4) : 0;
 			f->weights += f->weight[i];
 		}
+	if (w->mood == MOOD_DDL || w->mood == MOOD_BULK) { /* engines that go without a word, and come again */
+		f->weight[FAULT_POWER] += 3;
+		f->weights += 3;
+	}
 	net_faults(w);
 	timer_arm(&w->timers, &f->next, w->now_us + rng_below(&w->rng, 2 * f->mean_us));
 }

@@ -58,8 +58,8 @@ static void reads_check(struct client *c, struct mtxn *x, const char *what)
 
 static int account(struct client *c)
 {
-	if (rng_below(&c->rng, 4) == 0)
-		return (int)rng_below(&c->rng, 3) + 1; /* hot ones */
+	if (rng_below(&c->rng, 100) < c->w->hot_percent)
+		return (int)rng_below(&c->rng, c->w->hot_keys) + 1;
 	return (int)rng_below(&c->rng, ACCOUNTS) + 1;
 }
 
@@ -77,6 +77,7 @@ static void start(struct client *c)
 	s->read_again = rng_below(&c->rng, 4) == 0;
 	s->x = model_txn_begin(c->w->model);
 	s->x->one_snapshot = s->way == WAY_REPEATABLE;
+	s->x->read_lo = s->x->one_snapshot ? c->session_lo : 0;
 	if (s->way == WAY_ONE) {
 		int64_t ta = model_txn_write(s->x, -s->amount, true), tb = model_txn_write(s->x, s->amount, true);
 
@@ -265,7 +266,7 @@ static void bank_event(struct client *c, enum client_event ev)
 	}
 }
 
-const struct load load_bank = {"bank", sizeof(struct bank), bank_event, 50};
+const struct load load_bank = {"bank", sizeof(struct bank), bank_event, true};
 
 /* -- readers --------------------------------------------------------------------------------------------------------- */
 
@@ -290,6 +291,7 @@ static void read_start(struct client *c)
 	case READ_TWICE:
 		s->x = model_txn_begin(c->w->model);
 		s->x->one_snapshot = true;
+		s->x->read_lo = c->session_lo;
 		client_query(c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 		return;
 	case READ_POINT:
@@ -398,4 +400,4 @@ static void reader_event(struct client *c, enum client_event ev)
 	}
 }
 
-const struct load load_reader = {"reader", sizeof(struct reader_state), reader_event, 15};
+const struct load load_reader = {"reader", sizeof(struct reader_state), reader_event, true};

@@ -65,7 +65,7 @@ static bool run_once(uint64_t seed, uint64_t *trace_out)
 {
 	const struct scenario *sc = scenario_find(options->scenario);
 	struct world_config cfg = {.seed = seed, .engines = options->engines ? options->engines : sc->engines,
-				   .archives = sc->archives, .verbose = options->verbose};
+				   .archives = sc->archives, .mood = sc->mood, .verbose = options->verbose};
 	struct world *w = world_new(&cfg);
 	bool good;
 
@@ -109,8 +109,8 @@ static void print_statistics(void)
 	       (double)s->simulated_us / 3.6e9, s->turns, s->records);
 	printf("transactions: %" PRIu64 " committed, %" PRIu64 " rolled back, %" PRIu64 " unknown; %" PRIu64
 	       " reads checked, %" PRIu64 " sequence values, %" PRIu64 " definitions, %" PRIu64 " connections lost, %" PRIu64
-	       " checksums\n",
-	       s->commits, s->rollbacks, s->unknown, s->reads, s->sequence_values, s->ddl, s->lost, s->checks);
+	       " checksums, %" PRIu64 " originators\n",
+	       s->commits, s->rollbacks, s->unknown, s->reads, s->sequence_values, s->ddl, s->lost, s->checks, s->originators);
 	printf("faults: %" PRIu64 " crashes, %" PRIu64 " power losses, %" PRIu64 " restarts, %" PRIu64 " pauses, %" PRIu64
 	       " partitions, %" PRIu64 " one-way, %" PRIu64 " broken links, %" PRIu64 " slow disks\n",
 	       s->crashes, s->power_losses, s->restarts, s->pauses, s->partitions, s->one_way, s->breaks, s->slow_disks);

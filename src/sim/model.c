@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "sim/check.h"
+
 struct model *model_new(struct world *w)
 {
 	struct model *m = MEM_NEW(&w->mem, struct model);
@@ -46,8 +48,11 @@ void model_free(struct model *m)
 	}
 	for (size_t i = 0; i < m->parts.count; i++)
 		mem_free(mem, m->parts.at[i].payload, m->parts.at[i].bytes);
-	for (size_t i = 0; i < m->txns.count; i++)
+	for (size_t i = 0; i < m->txns.count; i++) {
+		VEC_FINI(mem, &m->txns.at[i]->writes);
+		VEC_FINI(mem, &m->txns.at[i]->gone);
 		MEM_FREE(mem, m->txns.at[i]);
+	}
 	for (size_t i = 0; i < m->chunks.count; i++)
 		buf_fini(&m->chunks.at[i].bytes);
 	VEC_FINI(mem, &m->log);
@@ -80,19 +85,41 @@ static uint32_t record_crc(const struct record *r, const struct batch *b)
 	return crc32c(crc, r->touches, r->touch_count * sizeof r->touches[0]);
 }
 
+static bool judges(const struct model *m, struct node *n, const struct record *r, uint8_t verdict)
+{
+	switch (r->kind) {
+	case REC_SPLIT:
+	case REC_MOVE:
+	case REC_HOLD:
+	case REC_DROP:
+		return verdict != VERDICT_OK || checks_knows(m->w->checks, n);
+	case REC_RESERVE:
+		return verdict != VERDICT_OK || n->archive; /* which has every sequence */
+	default:
+		return true;
+	}
+}
+
 static void look(struct model *m, struct node *n, const struct record *r, const struct batch *b, uint8_t verdict)
 {
 	struct mlog l = {.crc = record_crc(r, b), .kind = r->kind, .verdict = verdict}, *was;
 
+	l.judged = judges(m, n, r, verdict);
+	if (verdict == VERDICT_DUP)
+		world_violation(m->w, "index %llu repeats a record of %llu: the leader took it twice",
+				(unsigned long long)r->index, (unsigned long long)r->engine);
 	if (r->index == m->log.count + 1) {
 		VEC_PUSH(&m->w->mem, &m->log, l);
 		world_mix(m->w, l.crc);
+		m->atoms = false;
 		if (verdict == VERDICT_OK)
 			model_apply(m, r);
 		else if (r->kind == REC_COMMIT)
 			world_note(m->w, "commit of %llu:%llu at %llu has verdict %u",
 				   (unsigned long long)r->engine, (unsigned long long)r->txn,
 				   (unsigned long long)r->index, verdict);
+		m->log.at[r->index - 1].atoms = m->atoms;
+		checks_record(m->w->checks, n, r, m->atoms);
 		return;
 	}
 	if (r->index > m->log.count) {
@@ -101,22 +128,29 @@ static void look(struct model *m, struct node *n, const struct record *r, const 
 		return;
 	}
 	was = &m->log.at[r->index - 1];
+	checks_record(m->w->checks, n, r, was->atoms);
 	if (was->crc != l.crc || was->kind != l.kind)
 		world_violation(m->w, "index %llu was given twice: %s applied a %s, others had a %s before",
 				(unsigned long long)r->index, n->name, record_kind_name(r->kind),
 				record_kind_name(was->kind));
-	else if (was->verdict != l.verdict)
+	else if (was->judged && l.judged && was->verdict != l.verdict)
 		world_violation(m->w, "%s of %llu at index %llu: verdict %u at %s, %u before elsewhere",
 				record_kind_name(r->kind), (unsigned long long)r->engine,
 				(unsigned long long)r->index, l.verdict, n->name, was->verdict);
+	if (l.judged && !was->judged) {
+		was->judged = true;
+		was->verdict = l.verdict;
+	}
 }
 
 void model_feed(struct model *m, struct node *n)
 {
 	seq_index applied = node_applied(n);
 
-	if (applied < n->fed)
-		n->fed = 0; /* it joins anew */
+	if (applied < n->fed) { /* it joins anew */
+		n->fed = 0;
+		checks_unseen(m->w->checks, n);
+	}
 	while (n->fed < applied && !m->w->failed) {
 		struct engine_batch eb;
 		struct batch b;
@@ -124,6 +158,7 @@ void model_feed(struct model *m, struct node *n)
 
 		if (!engine_log_batch(n->engine, n->fed + 1, &eb)) {
 			n->fed++; /* before its root's index */
+			checks_unseen(m->w->checks, n);
 			continue;
 		}
 		ASSERT(batch_decode(eb.data, eb.bytes, &b) == ST_OK);
@@ -179,10 +214,84 @@ void model_txn_undo(struct mtxn *x, uint64_t kept)
 	x->expected = kept;
 }
 
+seq_index model_acked(const struct model *m)
+{
+	return m->acked;
+}
+
+void model_txn_wrote(struct model *m, struct mtxn *x, int64_t tag, const char *table, int64_t lo, int64_t hi,
+		     uint32_t rows)
+{
+	struct mwrite w = {table, lo, hi, rows, tag};
+
+	VEC_PUSH(&m->w->mem, &x->writes, w);
+}
+
+void model_txn_removed(struct model *m, struct mtxn *x, const char *table, int64_t id, int64_t tag)
+{
+	struct mgone g = {table, id, tag};
+
+	model_txn_wrote(m, x, 0, table, id, id + 1, 1);
+	VEC_PUSH(&m->w->mem, &x->gone, g);
+}
+
+static bool touched_later(const struct mtxn *x, size_t i)
+{
+	const struct mwrite *a = &x->writes.at[i];
+
+	for (size_t k = i + 1; k < x->writes.count; k++) {
+		const struct mwrite *b = &x->writes.at[k];
+
+		if (strcmp(a->table, b->table) == 0 && a->lo < b->hi && b->lo < a->hi)
+			return true;
+	}
+	return false;
+}
+
+/* As many rows as each statement's client was told. */
+static void rows_check(struct model *m, const struct mtxn *x)
+{
+	for (size_t i = 0; i < x->writes.count; i++) {
+		const struct mwrite *a = &x->writes.at[i];
+		uint32_t seen;
+
+		if (!a->tag)
+			continue;
+		seen = x->rows[(uint64_t)a->tag % TAG_WRITES];
+		if (seen > a->rows || (seen < a->rows && !touched_later(x, i)))
+			world_violation(m->w, "transaction %llu wrote %u rows of %s in one statement, and committed %u of them at %llu",
+					(unsigned long long)x->number, a->rows, a->table, seen,
+					(unsigned long long)x->index);
+	}
+}
+
+static void gone_check(struct model *m, const struct mtxn *x)
+{
+	for (size_t i = 0; i < x->gone.count; i++) {
+		const struct mgone *g = &x->gone.at[i];
+		struct mtable *t = model_table(m, g->table);
+		struct mrow *row = t ? map_find(&t->by_id, (uint64_t)g->id) : NULL;
+		size_t at = row ? row->versions.count : 0;
+
+		if (model_txn_of(m, g->tag) == x)
+			continue; /* never in the log */
+		while (at && (!row->versions.at[at - 1].live || row->versions.at[at - 1].tag != g->tag))
+			at--;
+		if (!at || at == row->versions.count || row->versions.at[at].live ||
+		    (x->index && row->versions.at[at].from != x->index))
+			world_violation(m->w, "transaction %llu removed row %lld of %s with tag %lld, and the log has not",
+					(unsigned long long)x->number, (long long)g->id, g->table, (long long)g->tag);
+	}
+}
+
 static void whole(struct model *m, const struct mtxn *x)
 {
 	uint64_t required = x->partial ? x->expected & 1 : x->expected;
 
+	if (x->index)
+		rows_check(m, x);
+	if (x->end == TXN_ACKED || x->index)
+		gone_check(m, x);
 	if (x->index && ((x->seen & ~x->expected) || (required & ~x->seen)))
 		world_violation(m->w, "transaction %llu committed at %llu with writes %llx instead of %llx",
 				(unsigned long long)x->number, (unsigned long long)x->index,
@@ -207,6 +316,8 @@ void model_txn_end(struct model *m, struct mtxn *x, enum txn_end end)
 	if (end == TXN_REFUSED && x->index)
 		world_violation(m->w, "transaction %llu is in the log at %llu, but the client was told that it failed",
 				(unsigned long long)x->number, (unsigned long long)x->index);
+	if (end == TXN_ACKED && x->index > m->acked)
+		m->acked = x->index;
 	whole(m, x);
 	snapshot_check(m, x);
 }
@@ -258,6 +369,79 @@ void model_read(struct model *m, struct mreads *r, struct mtable *t, int64_t id,
 	}
 	world_violation(m->w, "dirty read: row %lld with tag %lld of transaction %lld, which is not in the log",
 			(long long)id, (long long)tag, (long long)(tag / TAG_WRITES));
+}
+
+uint64_t model_k(const char *text)
+{
+	return model_k_bytes(text, strlen(text));
+}
+
+static bool touched_by(const struct mtxn *x, const struct mtable *t, int64_t id)
+{
+	for (size_t i = 0; x && i < x->writes.count; i++) {
+		const struct mwrite *a = &x->writes.at[i];
+
+		if (strcmp(a->table, t->def->name) == 0 && a->lo <= id && id < a->hi)
+			return true;
+	}
+	return false;
+}
+
+struct span { seq_index from, to; };
+struct spans { VEC(struct span) at; };
+
+static void absent(struct model *m, struct spans *out, const struct mreads *r, const struct mrow *row, uint64_t k)
+{
+	for (size_t i = 0; i < row->versions.count; i++) {
+		const struct mversion *v = &row->versions.at[i];
+		struct span s = {v->from, v->to};
+
+		if (v->live && (!k || v->k == k) && s.from < r->hi && s.to > r->lo)
+			VEC_PUSH(&m->w->mem, &out->at, s);
+	}
+}
+
+static bool outside(const struct spans *spans, seq_index s)
+{
+	for (size_t i = 0; i < spans->at.count; i++)
+		if (spans->at.at[i].from <= s && s < spans->at.at[i].to)
+			return false;
+	return true;
+}
+
+void model_reads_whole(struct model *m, struct mreads *r, struct mtable *t, uint64_t k, const int64_t *ids, uint32_t count,
+		       const struct mtxn *x, seq_index applied, const char *what)
+{
+	struct spans spans = {0};
+	struct map shown;
+	seq_index lo = UINT64_MAX;
+
+	if (r->lo >= r->hi || m->w->failed)
+		return; /* said by model_reads_check() */
+	if (r->hi > applied + 1)
+		r->hi = applied + 1;
+	map_init(&shown, &m->w->mem);
+	for (uint32_t i = 0; i < count; i++)
+		map_put(&shown, (uint64_t)ids[i], m);
+	for (size_t i = 0; i < t->rows.count; i++)
+		if (!map_find(&shown, (uint64_t)t->rows.at[i]->id) && !touched_by(x, t, t->rows.at[i]->id))
+			absent(m, &spans, r, t->rows.at[i], k);
+	map_fini(&shown);
+	/* some index must be outside of all: the least one is the beginning, or an end of one of them */
+	if (outside(&spans, r->lo))
+		lo = r->lo;
+	for (size_t i = 0; i < spans.at.count && lo != r->lo; i++) {
+		seq_index s = spans.at.at[i].to;
+
+		if (s >= r->lo && s < r->hi && s < lo && outside(&spans, s))
+			lo = s;
+	}
+	VEC_FINI(&m->w->mem, &spans.at);
+	if (lo == UINT64_MAX)
+		world_violation(m->w, "%s: of %s rows are missing at every index from %llu, before %llu (%u were shown)", what,
+				t->def->name, (unsigned long long)r->lo, (unsigned long long)r->hi, count);
+	else
+		r->lo = lo;
 }
 
 void model_reads_check(struct model *m, const struct mreads *r, struct mtxn *x, seq_index *session_lo,

@@ -134,6 +134,7 @@ static void tag_seen(struct model *m, const struct record *r, int64_t tag)
 				(unsigned long long)x->number, (unsigned long long)r->index);
 	x->index = r->index;
 	x->seen |= UINT64_C(1) << (uint64_t)tag % TAG_WRITES;
+	x->rows[(uint64_t)tag % TAG_WRITES]++;
 }
 
 /* First updater wins: what it replaces must have been in its snapshot. */
@@ -147,6 +148,7 @@ static void wrote_over(struct model *m, struct mtxn *x, const struct mversion *o
 static void version_add(struct model *m, const struct record *r, struct mtable *t, struct mrow *row)
 {
 	const struct mvalue *tag = value_of(t, row, "tag"), *balance = value_of(t, row, "balance");
+	const struct mvalue *key = value_of(t, row, "k");
 	struct mversion v = {.from = r->index, .to = UINT64_MAX, .live = row->live};
 	struct mversion *last = row->versions.count ? &row->versions.at[row->versions.count - 1] : NULL;
 	struct mtxn *x;
@@ -156,6 +158,7 @@ static void version_add(struct model *m, const struct record *r, struct mtable *
 		return;
 	v.tag = tag->i;
 	v.balance = balance ? balance->i : 0;
+	v.k = key && key->text ? model_k_bytes(key->p, key->bytes) : 0;
 	x = model_txn_of(m, v.tag);
 	k = (uint64_t)v.tag % TAG_WRITES;
 	if (row->live)
@@ -277,7 +280,7 @@ static void chunk_put(struct model *m, const struct op *op)
 	buf_put(&c->bytes, op->value.p, op->value.bytes);
 }
 
-static void table_defined(struct model *m, const struct mchunks *c)
+static void table_defined(struct model *m, const struct record *r, const struct mchunks *c)
 {
 	struct arena arena;
 	struct table_def *def;
@@ -302,6 +305,8 @@ static void table_defined(struct model *m, const struct mchunks *c)
 			row->id = id->i;
 			map_put(&t->by_id, (uint64_t)id->i, row);
 		}
+		if (!row->versions.count)
+			version_add(m, r, t, row);
 	}
 }
 
@@ -339,7 +344,11 @@ static void payload(struct model *m, const struct record *r, const void *bytes, 
 		case OP_CATALOG_PUT:
 			chunk_put(m, &op);
 			break;
+		case OP_NEW_ATOM:
+			m->atoms = true;
+			break;
 		case OP_DESTROY:
+			m->atoms = true;
 			destroyed(m, op.relation);
 			break;
 		default:
@@ -381,7 +390,7 @@ static void commit(struct model *m, const struct record *r)
 	payload(m, r, r->payload, r->payload_bytes);
 	parts_drop(m, r);
 	for (size_t i = 0; i < m->chunks.count; i++) {
-		table_defined(m, &m->chunks.at[i]);
+		table_defined(m, r, &m->chunks.at[i]);
 		buf_fini(&m->chunks.at[i].bytes);
 	}
 	m->chunks.count = 0;

@@ -4,7 +4,11 @@
 
 #include "sim/model.h"
 
-struct mlog { uint32_t crc; uint8_t kind, verdict; };
+/*
+ * atoms: a commit that makes or destroys some. judged: the verdict is that of an engine with the catalog leaf in question; without
+ * it a structural record passes unless its header makes it void, as it is nobody's concern there (P5).
+ */
+struct mlog { uint32_t crc; uint8_t kind, verdict; bool atoms, judged; };
 struct mpart {
 	engine_id engine;
 	txn_id txn;
@@ -25,11 +29,14 @@ struct model {
 	VEC(struct mpart) parts;
 	VEC(struct mchunks) chunks;   /* definitions in the record under way */
 	struct op_reader ops;
+	seq_index acked;
 	struct record rec;
+	bool atoms;                   /* the record under way makes or destroys atoms */
 };
 struct mindex { rel_id storage; struct bmap keys; bool gone; }; /* key -> row id as a pointer */
 
 void model_apply(struct model *m, const struct record *r); /* a committed one */
+static inline uint64_t model_k_bytes(const void *p, size_t bytes) { return hash_bytes(p, bytes) | 1; }
 struct mtxn *model_txn_of(struct model *m, int64_t tag);
 
 #endif

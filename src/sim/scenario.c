@@ -63,7 +63,7 @@ static bool all_progress(struct world *w, void *ctx)
 	for (size_t i = 0; i < w->clients->at.count && i < 64; i++) {
 		const struct client *c = w->clients->at.at[i];
 
-		if (c->load->weight && c->done < p->before[i] + 2)
+		if (c->load->works && c->done < p->before[i] + 2)
 			return false;
 	}
 	return true;
@@ -74,7 +74,7 @@ static void no_progress(struct world *w, const struct progress *p)
 	for (size_t i = 0; i < w->clients->at.count && i < 64; i++) {
 		const struct client *c = w->clients->at.at[i];
 
-		if (c->load->weight && c->done < p->before[i] + 2)
+		if (c->load->works && c->done < p->before[i] + 2)
 			world_violation(w, "no progress: client %u (%s) on %s did %llu transactions since the last fault: %s",
 					c->number, c->load->name, c->node ? c->node->name : "no node",
 					(unsigned long long)(c->done - p->before[i]), c->sql);
@@ -168,17 +168,24 @@ static void finish(struct world *w, struct client *admin)
 static void add_clients(struct world *w, uint32_t count)
 {
 	static const struct load *const all[] = {&load_bank, &load_reader, &load_keys, &load_bulk, &load_sequence,
-						 &load_ddl};
+						 &load_ddl, &load_grow};
+	static const uint32_t weights[MOOD_COUNT][sizeof all / sizeof all[0]] = {
+		[MOOD_MIXED] = {50, 15, 18, 7, 12, 8, 2},
+		[MOOD_HOT] = {60, 10, 22, 1, 10, 1, 0},
+		[MOOD_DDL] = {8, 4, 5, 3, 4, 26, 50},
+		[MOOD_BULK] = {25, 10, 5, 45, 5, 4, 6},
+	};
+	const uint32_t *weight = weights[w->mood];
 	uint32_t sum = 0;
 
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-		sum += all[i]->weight;
+		sum += weight[i];
 	for (uint32_t k = 0; k < count; k++) {
 		uint64_t pick = rng_below(&w->rng, sum);
 		size_t i = 0;
 
-		while (pick >= all[i]->weight)
-			pick -= all[i++]->weight;
+		while (pick >= weight[i])
+			pick -= weight[i++];
 		client_sleep(clients_add(w->clients, all[i]), rng_below(&w->rng, MILLIS(100)));
 	}
 }
@@ -191,6 +198,8 @@ static struct client *begin(struct world *w, uint32_t clients)
 
 	if (!admin)
 		return NULL;
+	if (w->mood == MOOD_HOT)
+		clients += 6 + (uint32_t)rng_below(&w->rng, 10);
 	add_clients(w, clients);
 	world_phase(w, PHASE_RUN);
 	world_run_for(w, MILLIS(500));
@@ -412,17 +421,20 @@ static void run_sequence_a(struct world *w)
 /* -- the list ------------------------------------------------------------------------------------------------------------ */
 
 const struct scenario scenarios[] = {
-	{"random", "everything is chosen by the seed", 0, 0, run_random},
-	{"calm", "no faults", 0, 0, run_calm},
-	{"sequence-a", "A makes a sequence, B asks for it, A dies, B goes on", 1, 3, run_sequence_a},
-	{"leader-kill", "the leader of three archives dies again and again", 3, 5, run_leader_kill},
-	{"all-kill", "every machine at once", 0, 0, run_all_kill},
-	{"only-archive-restart", "the one archive of a cluster starts again and again", 1, 3, run_archive_restart},
-	{"coordinator-kill", "caches die with transactions under way", 0, 5, run_coordinator_kill},
-	{"originator-kill", "whoever originates the hot rows dies", 0, 5, run_originator_kill},
-	{"partition", "the network falls apart", 3, 5, run_partition},
-	{"pause", "engines stand still, and come back", 0, 0, run_pause},
-	{NULL, NULL, 0, 0, NULL},
+	{"random", "everything is chosen by the seed", 0, 0, MOOD_ANY, run_random},
+	{"calm", "no faults", 0, 0, MOOD_ANY, run_calm},
+	{"hot", "many clients on a few keys", 0, 0, MOOD_HOT, run_random},
+	{"definitions", "tables are made, filled, emptied and dropped under their users", 0, 0, MOOD_DDL, run_random},
+	{"bulk", "large commits, growth", 0, 0, MOOD_BULK, run_random},
+	{"sequence-a", "A makes a sequence, B asks for it, A dies, B goes on", 1, 3, MOOD_MIXED, run_sequence_a},
+	{"leader-kill", "the leader of three archives dies again and again", 3, 5, MOOD_ANY, run_leader_kill},
+	{"all-kill", "every machine at once", 0, 0, MOOD_ANY, run_all_kill},
+	{"only-archive-restart", "the one archive of a cluster starts again and again", 1, 3, MOOD_ANY, run_archive_restart},
+	{"coordinator-kill", "caches die with transactions under way", 0, 5, MOOD_ANY, run_coordinator_kill},
+	{"originator-kill", "whoever originates the hot rows dies", 0, 5, MOOD_ANY, run_originator_kill},
+	{"partition", "the network falls apart", 3, 5, MOOD_ANY, run_partition},
+	{"pause", "engines stand still, and come back", 0, 0, MOOD_ANY, run_pause},
+	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
 };
 
 const struct scenario *scenario_find(const char *name)

@@ -9,6 +9,7 @@
 struct scenario {
 	const char *name, *help;
 	uint32_t archives, engines;  /* 0: chosen by the seed */
+	enum mood mood;
 	void (*run)(struct world *w);
 };
 extern const struct scenario scenarios[]; /* ends with a NULL name; the first is the default */

@@ -82,6 +82,30 @@ void world_violation(struct world *w, const char *fmt, ...)
 
 /* -- making one ------------------------------------------------------------------------------------------------ */
 
+static void choose_mood(struct world *w)
+{
+	uint64_t pick = rng_below(&w->rng, 100);
+
+	w->mood = w->cfg.mood != MOOD_ANY ? w->cfg.mood : pick < 47 ? MOOD_MIXED : pick < 77 ? MOOD_HOT : pick < 89 ? MOOD_DDL : MOOD_BULK;
+	w->pace = rng_below(&w->rng, 6) ? 5 : 1;
+	w->hot_percent = 25;
+	w->hot_keys = 3;
+	w->impatient_permille = rng_below(&w->rng, 3) ? 0 : 3;
+	if (w->mood == MOOD_HOT) { /* much happens in little time */
+		w->pace = 1;
+		w->hot_percent = 60 + (uint32_t)rng_below(&w->rng, 40);
+		w->hot_keys = 2 + (uint32_t)rng_below(&w->rng, 4);
+		w->run_us = w->run_us / 6 + SECONDS(1);
+	} else if (w->mood == MOOD_DDL) {
+		w->pace = 1;
+		w->impatient_permille = 50;
+		w->run_us = w->run_us / 5 + SECONDS(1);
+	} else if (w->mood == MOOD_BULK) {
+		w->pace = 1;
+		w->run_us = w->run_us / 5 + SECONDS(1);
+	}
+}
+
 static void choose(struct world *w)
 {
 	/* the journal is kept for eight checkpoints: an archive that comes back must find its place in it */
@@ -97,7 +121,7 @@ static void choose(struct world *w)
 		engines = w->archive_count + rng_below(&w->rng, w->archive_count == 1 ? 5 : 4);
 	w->node_count = (uint32_t)engines;
 	w->run_us = SECONDS(5) + rng_below(&w->rng, SECONDS(20));
-	w->pace = rng_below(&w->rng, 6) ? 5 : 1; /* a few busy ones; most are over soon, so that there are many */
+	choose_mood(w);
 	w->checkpoint_bytes = checkpoint_bytes[w->archive_count == 1 ? rng_below(&w->rng, 3) : 2 + rng_below(&w->rng, 2)];
 }
 

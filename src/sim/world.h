@@ -58,17 +58,23 @@ struct node {
 };
 
 struct world_stats {
-	uint64_t simulated_us, turns, commits, rollbacks, unknown, refused, reads, lost, ddl, sequence_values, checks, records,
+	uint64_t simulated_us, turns, commits, rollbacks, unknown, refused, reads, lost, ddl, sequence_values, checks, records, originators,
 		worlds;
 	uint64_t crashes, power_losses, pauses, partitions, one_way, breaks, slow_disks, restarts;
 };
 extern struct world_stats sim_stats; /* of all worlds of this process */
 
+/*
+ * What the clients of a cluster mostly do. Calm ones are many and short; hot ones have many clients on a few keys, who do not
+ * think; in the others definitions come and go under their users, or tables grow.
+ */
+enum mood { MOOD_MIXED, MOOD_HOT, MOOD_DDL, MOOD_BULK, MOOD_COUNT, MOOD_ANY = MOOD_COUNT };
 enum phase { PHASE_BOOT, PHASE_SETUP, PHASE_RUN, PHASE_HEALED, PHASE_QUIET, PHASE_VERIFY, PHASE_DONE };
 
 struct world_config {
 	uint64_t seed;
 	uint32_t engines, archives;  /* 0: chosen by the seed */
+	enum mood mood;              /* MOOD_ANY: chosen by the seed */
 	bool verbose;
 };
 
@@ -85,7 +91,11 @@ struct world {
 	uint64_t phase_us, healed_us; /* since when; since when nothing fails any more */
 	uint64_t run_us;             /* how long the phase with faults lasts */
 	uint64_t checkpoint_bytes;
+	enum mood mood;
 	uint32_t pace;               /* clients think so many times longer than their loads say */
+	uint32_t hot_percent;        /* accesses that go to one of the hot_keys */
+	uint32_t hot_keys;
+	uint32_t impatient_permille; /* queries whose client hangs up within milliseconds */
 	struct model *model;
 	struct checks *checks;
 	struct clients *clients;

@@ -44,6 +44,7 @@
 	X(DIVISION_BY_ZERO, "22012", "division by zero")                                   \
 	X(BAD_PARAMETER, "22023", "invalid parameter value")                               \
 	X(BAD_ESCAPE, "22025", "invalid escape sequence")                                  \
+	X(ESCAPE_USE, "2200C", "invalid use of escape character")                          \
 	X(BAD_ENCODING, "22021", "invalid byte sequence for encoding \"UTF8\"")            \
 	X(BAD_TEXT, "22P02", "invalid text representation")                                \
 	X(BAD_BINARY, "22P03", "invalid binary representation")                            \

@@ -201,6 +201,8 @@ struct expr *bind_cast(struct bind *b, struct expr *x, struct sql_type to, enum 
 		return NULL;
 	if (x->kind == EX_ARRAY || x->type.typmod == to.typmod)
 		return x;
+	if (to.typmod < 0 && cx == CAST_EXPLICIT)
+		return bind_relabel(b, x, (struct sql_type){x->type.oid, -1}); /* forgets its declared length */
 	return coerce_length(b, x, to.typmod, cx == CAST_EXPLICIT);
 }
 

@@ -222,7 +222,7 @@ static bool add_group(struct scope *s, struct expr *ex)
 	uint32_t i;
 
 	for (i = 0; i < q->group_count; i++)
-		if (bind_same(q->groups[i], ex))
+		if (bind_groups(q->groups[i], ex))
 			return true;
 	q->groups[q->group_count++] = ex;
 	return true;
@@ -298,7 +298,7 @@ static bool is_group(const struct query *q, const struct expr *ex)
 	uint32_t i;
 
 	for (i = 0; i < q->group_count; i++)
-		if (bind_same(q->groups[i], ex))
+		if (bind_groups(q->groups[i], ex))
 			return true;
 	return false;
 }

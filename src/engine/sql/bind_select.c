@@ -95,11 +95,10 @@ static int figure(struct bind *b, const struct ast_expr *e, const char **name)
 				sub = sub->left;
 			if (!sub->targets.count)
 				return 0;
-			if (sub->targets.at[0].name) {
-				*name = sub->targets.at[0].name;
-				return 2;
-			}
-			return figure(b, sub->targets.at[0].expr, name);
+			/* what the subquery's column is called, "?column?" too */
+			*name = sub->targets.at[0].name ? sub->targets.at[0].name :
+							  figure_name(b, sub->targets.at[0].expr);
+			return 2;
 		}
 		return 0;
 	default:
@@ -125,9 +124,22 @@ static void set_origin(struct scope *s, uint32_t at)
 	if (t->expr->kind != EX_COLUMN || t->expr->levels_up || !t->expr->attno)
 		return;
 	r = &s->q->rels[t->expr->rel];
+	if (r->columns[t->expr->attno - 1].type.oid != t->expr->type.oid ||
+	    r->columns[t->expr->attno - 1].type.typmod != t->expr->type.typmod)
+		return; /* relabelled: a value of its own */
 	if (r->source == SRC_TABLE) {
 		t->table = r->table->id;
 		t->attno = t->expr->attno;
+	} else if ((r->source == SRC_SUBQUERY || r->source == SRC_CTE) && r->subquery && !r->subquery->set_op) {
+		const struct target *of = NULL;
+
+		for (uint32_t i = 0, n = 0; i < r->subquery->target_count && !of; i++)
+			if (!r->subquery->targets[i].junk && ++n == t->expr->attno)
+				of = &r->subquery->targets[i];
+		if (of) {
+			t->table = of->table;
+			t->attno = of->attno;
+		}
 	}
 }
 

@@ -385,36 +385,42 @@ enum status dt_ts_add(int64_t ts, struct interval iv, bool with_zone, int64_t *o
 	return ST_OK;
 }
 
-struct interval dt_justify_hours(struct interval iv)
+/* Whole days of the time to days, whole months of 30 days to months; then one sign for all that took part. */
+enum status dt_justify(struct interval iv, bool hours, bool days, struct interval *out, struct error *err)
 {
-	int64_t days = iv.us / DT_DAY;
+	if (hours && days && ((iv.days > 0 && iv.us > 0) || (iv.days < 0 && iv.us < 0))) { /* lest days overflow */
+		if (__builtin_add_overflow(iv.months, iv.days / 30, &iv.months))
+			return interval_range(err);
+		iv.days %= 30;
+	}
+	if (hours) {
+		if (__builtin_add_overflow(iv.days, (int32_t)(iv.us / DT_DAY), &iv.days))
+			return interval_range(err);
+		iv.us %= DT_DAY;
+	}
+	if (days) {
+		int64_t us = hours ? iv.us : 0;
 
-	iv.us -= days * DT_DAY;
-	iv.days += (int32_t)days;
-	if (iv.days > 0 && iv.us < 0) {
+		if (__builtin_add_overflow(iv.months, iv.days / 30, &iv.months))
+			return interval_range(err);
+		iv.days %= 30;
+		if (iv.months > 0 && (iv.days < 0 || (iv.days == 0 && us < 0))) {
+			iv.days += 30;
+			iv.months--;
+		} else if (iv.months < 0 && (iv.days > 0 || (iv.days == 0 && us > 0))) {
+			iv.days -= 30;
+			iv.months++;
+		}
+	}
+	if (hours && iv.days > 0 && iv.us < 0) {
 		iv.us += DT_DAY;
 		iv.days--;
-	} else if (iv.days < 0 && iv.us > 0) {
+	} else if (hours && iv.days < 0 && iv.us > 0) {
 		iv.us -= DT_DAY;
 		iv.days++;
 	}
-	return iv;
-}
-
-struct interval dt_justify_days(struct interval iv)
-{
-	int32_t months = iv.days / 30;
-
-	iv.days -= months * 30;
-	iv.months += months;
-	if (iv.months > 0 && iv.days < 0) {
-		iv.days += 30;
-		iv.months--;
-	} else if (iv.months < 0 && iv.days > 0) {
-		iv.days -= 30;
-		iv.months++;
-	}
-	return iv;
+	*out = iv;
+	return ST_OK;
 }
 
 struct interval dt_ts_sub(int64_t a, int64_t b, enum status *st, struct error *err)
@@ -427,7 +433,7 @@ struct interval dt_ts_sub(int64_t a, int64_t b, enum status *st, struct error *e
 	else if (__builtin_sub_overflow(a, b, &iv.us))
 		*st = interval_range(err);
 	else
-		iv = dt_justify_hours(iv);
+		*st = dt_justify(iv, true, false, &iv, err);
 	return iv;
 }
 

@@ -65,8 +65,7 @@ enum status dt_interval_mul(struct interval a, double f, struct interval *out, s
 enum status dt_interval_div(struct interval a, double f, struct interval *out, struct error *err);
 enum status dt_interval_neg(struct interval a, struct interval *out, struct error *err);
 struct interval dt_age(int64_t a, int64_t b);
-struct interval dt_justify_hours(struct interval iv);
-struct interval dt_justify_days(struct interval iv);
+enum status dt_justify(struct interval iv, bool hours, bool days, struct interval *out, struct error *err);
 
 /* date_part, extract, date_trunc; field is case-insensitive. What the value is of, for messages and units. */
 enum dt_kind { DT_OF_DATE, DT_OF_TIME, DT_OF_TIMESTAMP, DT_OF_TIMESTAMPTZ, DT_OF_INTERVAL };

@@ -196,6 +196,8 @@ static enum status date_token(struct parse *x)
 			break;
 		x->p++;
 	}
+	if (count == 3 && x->p < x->end && *x->p == delim)
+		return bad(x);
 	if (count == 2 && month_at < 0 && delim == '.') { /* 2023.032: year and day of the year */
 		int day = number(part[1], len[1]);
 

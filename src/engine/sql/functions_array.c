@@ -266,27 +266,54 @@ ARRAY_SETS(array_contains, count_common(&a, &b) == b.count)
 ARRAY_SETS(array_contained, count_common(&b, &a) == a.count)
 ARRAY_SETS(array_overlap, count_common(&a, &b) > 0)
 
+/* null_text NULL: nulls are left out */
+static enum status join_elements(struct eval *ev, const struct vec *args, uint32_t r, const struct slice *null_text,
+				 struct slice *res)
+{
+	struct elements e;
+	struct slice sep = ARG(1, var, r);
+	bool first = true;
+	struct buf b;
+	enum status st = open_array(ev, args, 0, r, &e);
+
+	if (st != ST_OK)
+		return st;
+	fn_buf_init(ev, &b);
+	for (uint32_t i = 0; i < e.count; i++) {
+		if (e.cells[i].null && !null_text)
+			continue;
+		if (!first)
+			buf_put(&b, sep.p, sep.bytes);
+		first = false;
+		if (e.cells[i].null)
+			buf_put(&b, null_text->p, null_text->bytes);
+		else
+			fn_value_text(e.head.element_oid, &e.cells[i], &b);
+	}
+	return fn_buf_take(ev, &b, res);
+}
+
 KERNEL(array_to_string)
 {
 	EACH_ROW(r) {
-		struct elements e;
-		struct slice sep = ARG(1, var, r);
-		bool first = true;
-		struct buf b;
-		enum status st = open_array(ev, args, 0, r, &e);
+		enum status st = join_elements(ev, args, r, NULL, &out->var[r]);
 
 		if (st != ST_OK)
 			return st;
-		fn_buf_init(ev, &b);
-		for (uint32_t i = 0; i < e.count; i++) {
-			if (e.cells[i].null)
-				continue;
-			if (!first)
-				buf_put(&b, sep.p, sep.bytes);
-			first = false;
-			fn_value_text(e.head.element_oid, &e.cells[i], &b);
+	}
+	return ST_OK;
+}
+
+KERNEL(array_to_string_null)
+{
+	EVERY_ROW(r) {
+		enum status st;
+
+		if (vec_null(&args[0], r) || vec_null(&args[1], r)) {
+			out_null(ev, out, r);
+			continue;
 		}
-		st = fn_buf_take(ev, &b, &out->var[r]);
+		st = join_elements(ev, args, r, vec_null(&args[2], r) ? NULL : &ARG(2, var, r), &out->var[r]);
 		if (st != ST_OK)
 			return st;
 	}

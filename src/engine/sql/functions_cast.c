@@ -55,8 +55,8 @@ KERNEL(bool_to_text)
 	return ST_OK;
 }
 
-/* char(n) has no trailing spaces in memory */
-KERNEL(text_to_bpchar)
+/* what pads char(n) is no part of its text */
+KERNEL(bpchar_to_text)
 {
 	EACH_ROW(r) {
 		const struct slice *s = &ARG(0, var, r);
@@ -66,16 +66,29 @@ KERNEL(text_to_bpchar)
 	return ST_OK;
 }
 
+static uint32_t name_bytes(const struct slice *s)
+{
+	uint32_t keep = s->bytes;
+
+	if (keep > 63)
+		for (keep = 63; keep && (s->p[keep] & 0xc0) == 0x80; keep--)
+			;
+	return keep;
+}
+
 KERNEL(text_to_name)
+{
+	EACH_ROW(r)
+		out->var[r] = (struct slice){ARG(0, var, r).p, name_bytes(&ARG(0, var, r)), 0};
+	return ST_OK;
+}
+
+KERNEL(bpchar_to_name)
 {
 	EACH_ROW(r) {
 		const struct slice *s = &ARG(0, var, r);
-		uint32_t keep = s->bytes;
 
-		if (keep > 63)
-			for (keep = 63; keep && (s->p[keep] & 0xc0) == 0x80; keep--)
-				;
-		out->var[r] = (struct slice){s->p, keep, 0};
+		out->var[r] = (struct slice){s->p, bpchar_bytes(s->p, name_bytes(s)), 0};
 	}
 	return ST_OK;
 }

@@ -143,8 +143,103 @@ INTERVAL_KERNEL(interval_neg, st = dt_interval_neg(IV(0, r), &iv, ev->err))
 INTERVAL_KERNEL(interval_mul, st = dt_interval_mul(IV(0, r), ARG(1, f64, r), &iv, ev->err))
 INTERVAL_KERNEL(mul_interval, st = dt_interval_mul(IV(1, r), ARG(0, f64, r), &iv, ev->err))
 INTERVAL_KERNEL(interval_div, st = dt_interval_div(IV(0, r), ARG(1, f64, r), &iv, ev->err))
-INTERVAL_KERNEL(justify_hours, iv = dt_justify_hours(IV(0, r)))
-INTERVAL_KERNEL(justify_days, iv = dt_justify_days(IV(0, r)))
+INTERVAL_KERNEL(justify_hours, st = dt_justify(IV(0, r), true, false, &iv, ev->err))
+INTERVAL_KERNEL(justify_days, st = dt_justify(IV(0, r), false, true, &iv, ev->err))
+INTERVAL_KERNEL(justify_interval, st = dt_justify(IV(0, r), true, true, &iv, ev->err))
+
+/* -- overlaps -------------------------------------------------------------------------------------------------------------- */
+
+struct span { int64_t from, to; bool open; }; /* open: its end is not known */
+
+/* Two ends in any order, or a start and a length; false: nothing is known of it. */
+static bool span_of(struct eval *ev, const struct fn_def *fn, const struct vec *args, uint32_t a, uint32_t r,
+		    struct span *out, enum status *st)
+{
+	uint32_t type = fn->args[a];
+	bool from = !vec_null(&args[a], r), to = !vec_null(&args[a + 1], r);
+
+	*st = ST_OK;
+	*out = (struct span){0};
+	if (from)
+		out->from = ARG(a, i64, r);
+	if (to && fn->args[a + 1] != T_INTERVAL)
+		out->to = ARG(a + 1, i64, r);
+	else if (to && from)
+		*st = ts_add(ev, out->from, IV(a + 1, r), type == T_TIMESTAMPTZ, &out->to);
+	else
+		to = false;
+	if (!from && !to)
+		return false;
+	if (!from)
+		out->from = out->to;
+	out->open = !from || !to;
+	if (!out->open && out->from > out->to) {
+		int64_t t = out->from;
+
+		out->from = out->to;
+		out->to = t;
+	}
+	return true;
+}
+
+/* 1 yes, 0 no, -1 not known: what PostgreSQL makes of the standard */
+static int spans_overlap(const struct span *a, const struct span *b)
+{
+	if (a->from > b->from)
+		return spans_overlap(b, a);
+	if (a->from == b->from)
+		return a->open || b->open ? -1 : 1;
+	if (a->open)
+		return -1;
+	return b->from < a->to ? 1 : b->open ? -1 : 0;
+}
+
+KERNEL(overlaps)
+{
+	EVERY_ROW(r) {
+		struct span a, b;
+		enum status st, st2 = ST_OK;
+		bool known = span_of(ev, fn, args, 0, r, &a, &st);
+		int res;
+
+		if (st == ST_OK)
+			known = span_of(ev, fn, args, 2, r, &b, &st2) && known;
+		if (st != ST_OK || st2 != ST_OK)
+			return st != ST_OK ? st : st2;
+		res = known ? spans_overlap(&a, &b) : -1;
+		out->b[r] = res == 1;
+		if (res < 0)
+			out_null(ev, out, r);
+	}
+	return ST_OK;
+}
+
+static enum status date_bin(struct eval *ev, struct interval stride, int64_t ts, int64_t origin, int64_t *res)
+{
+	int64_t us, diff, rest;
+
+	if (!ts_finite(ts)) {
+		*res = ts;
+		return ST_OK;
+	}
+	if (!ts_finite(origin))
+		return error_set(ev->err, ST_DATETIME_RANGE, "origin out of range");
+	if (stride.months)
+		return error_set(ev->err, ST_UNSUPPORTED,
+				 "timestamps cannot be binned into intervals containing months or years");
+	if (__builtin_mul_overflow((int64_t)stride.days, DT_DAY, &us) || __builtin_add_overflow(us, stride.us, &us))
+		return range(ev, "interval");
+	if (us <= 0)
+		return error_set(ev->err, ST_DATETIME_RANGE, "stride must be greater than zero");
+	if (__builtin_sub_overflow(ts, origin, &diff))
+		return range(ev, "interval");
+	rest = diff % us;
+	if (__builtin_add_overflow(origin, diff - rest - (rest < 0 ? us : 0), res) || !ts_in_range(*res))
+		return range(ev, "timestamp");
+	return ST_OK;
+}
+
+ROWS_KERNEL(date_bin, st = date_bin(ev, IV(0, r), ARG(1, i64, r), ARG(2, i64, r), &out->i64[r]))
 
 /* -- parts -------------------------------------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,8 @@
 /*
- * functions_digest.c - md5 (RFC 1321).
+ * functions_digest.c - md5 (RFC 1321) as text, and the sha2 family as bytes.
  */
+#include <openssl/evp.h>
+
 #include "engine/sql/functions_int.h"
 
 static const uint32_t sines[64] = { /* floor(2^32 * |sin(i + 1)|) */
@@ -77,3 +79,22 @@ KERNEL(md5)
 	}
 	return ST_OK;
 }
+
+#define SHA_KERNEL(name, length)                                                                              \
+	KERNEL(name)                                                                                          \
+	{                                                                                                     \
+		EACH_ROW(r) {                                                                                 \
+			uint8_t *p = fn_room(ev, length);                                                     \
+                                                                                                              \
+			if (!p)                                                                               \
+				return fn_failed(ev);                                                         \
+			if (!EVP_Digest(ARG(0, var, r).p, ARG(0, var, r).bytes, p, NULL, EVP_##name(), NULL)) \
+				return error_set(ev->err, ST_NOMEM, "could not compute %s", #name);           \
+			out->var[r] = (struct slice){p, length, 0};                                           \
+		}                                                                                             \
+		return ST_OK;                                                                                 \
+	}
+SHA_KERNEL(sha224, 28)
+SHA_KERNEL(sha256, 32)
+SHA_KERNEL(sha384, 48)
+SHA_KERNEL(sha512, 64)

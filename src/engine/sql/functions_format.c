@@ -261,7 +261,8 @@ static void layout(const struct pattern *p, const struct digits *d, struct buf *
 		put_u8(out, d->negative ? '>' : ' ');
 }
 
-static enum status to_char(struct eval *ev, struct num *v, const struct slice *fmt, struct slice *res)
+/* minus: it has the sign even when nothing is left of it after rounding, as a float does */
+static enum status to_char(struct eval *ev, struct num *v, bool minus, const struct slice *fmt, struct slice *res)
 {
 	struct pattern p;
 	struct digits d;
@@ -275,13 +276,14 @@ static enum status to_char(struct eval *ev, struct num *v, const struct slice *f
 		memset(d.fraction, '#', sizeof d.fraction);
 	} else {
 		digits_of(ev, v, &p, &d);
+		d.negative = d.negative || minus;
 	}
 	fn_buf_init(ev, &b);
 	layout(&p, &d, &b);
 	return fn_buf_take(ev, &b, res);
 }
 
-#define TO_CHAR_NUMBER(name, LOAD)                                                       \
+#define TO_CHAR_NUMBER(name, MINUS, LOAD)                                                \
 	KERNEL(name)                                                                     \
 	{                                                                                \
 		EACH_ROW(r) {                                                            \
@@ -289,13 +291,13 @@ static enum status to_char(struct eval *ev, struct num *v, const struct slice *f
 			enum status st;                                                  \
                                                                                          \
 			LOAD;                                                            \
-			st = to_char(ev, &v, &ARG(1, var, r), &out->var[r]);             \
+			st = to_char(ev, &v, MINUS, &ARG(1, var, r), &out->var[r]);      \
 			if (st != ST_OK)                                                 \
 				return st;                                               \
 		}                                                                        \
 		return ST_OK;                                                            \
 	}
-TO_CHAR_NUMBER(to_char_num, num_load(&v, ARG(0, var, r).p, ARG(0, var, r).bytes))
-TO_CHAR_NUMBER(to_char_i32, num_from_i64(&v, ARG(0, i32, r)))
-TO_CHAR_NUMBER(to_char_i64, num_from_i64(&v, ARG(0, i64, r)))
-TO_CHAR_NUMBER(to_char_f64, num_from_f64(&v, ARG(0, f64, r), 15, ev->arena))
+TO_CHAR_NUMBER(to_char_num, false, num_load(&v, ARG(0, var, r).p, ARG(0, var, r).bytes))
+TO_CHAR_NUMBER(to_char_i32, false, num_from_i64(&v, ARG(0, i32, r)))
+TO_CHAR_NUMBER(to_char_i64, false, num_from_i64(&v, ARG(0, i64, r)))
+TO_CHAR_NUMBER(to_char_f64, signbit(ARG(0, f64, r)) != 0, num_from_f64(&v, ARG(0, f64, r), 15, ev->arena))

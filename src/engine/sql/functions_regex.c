@@ -30,7 +30,7 @@ static void put(struct buf *b, const char *text)
 }
 
 /* PostgreSQL's escapes that PCRE2 spells differently. Inside brackets only \ is special in both. */
-static void translate(const uint8_t *p, size_t n, struct buf *b)
+static void translate(const uint8_t *p, size_t n, bool fold, struct buf *b)
 {
 	const uint8_t *end = p + n;
 	bool bracket = false;
@@ -60,6 +60,12 @@ static void translate(const uint8_t *p, size_t n, struct buf *b)
 		if (bracket && *p == '[' && p + 1 < end && (p[1] == ':' || p[1] == '.' || p[1] == '=')) {
 			uint8_t kind = p[1];
 
+			if (fold && (size_t)(end - p) >= 9 &&
+			    (memcmp(p, "[:upper:]", 9) == 0 || memcmp(p, "[:lower:]", 9) == 0)) {
+				put(b, "[:alpha:]"); /* without case they are one class */
+				p += 9;
+				continue;
+			}
 			put_u8(b, *p++);
 			put_u8(b, *p++);
 			while (p < end && !(*p == kind && p + 1 < end && p[1] == ']'))
@@ -110,7 +116,7 @@ static enum status compile(struct eval *ev, const struct slice *pattern, uint32_
 	} else {
 		uint32_t skip = pattern->bytes >= 4 && memcmp(pattern->p, "***:", 4) == 0 ? 4 : 0;
 
-		translate(pattern->p + skip, pattern->bytes - skip, &b);
+		translate(pattern->p + skip, pattern->bytes - skip, options & PCRE2_CASELESS, &b);
 	}
 	options |= PCRE2_UTF;
 	if (!(options & PCRE2_LITERAL))
@@ -514,46 +520,93 @@ KERNEL(regexp_split)
 
 /* -- SIMILAR TO: its pattern as a regular expression ------------------------------------------------------------------------------------ */
 
+/*
+ * The pattern with escape (NULL: backslash) as a regular expression. Two escape-double-quotes part it in three: the
+ * first takes as little as it can, the middle one is the group.
+ */
+static enum status similar_pattern(struct eval *ev, const struct slice *s, const struct slice *escape, struct slice *res)
+{
+	const uint8_t *esc = escape ? escape->p : (const uint8_t *)"\\";
+	size_t esc_n = escape ? escape->bytes : 1;
+	bool bracket = false, lazy = false;
+	int quotes = 0;
+	struct buf b;
+
+	if (esc_n && esc_n != utf8_len_at(esc, esc + esc_n)) {
+		enum status st = error_set(ev->err, ST_BAD_ESCAPE, "invalid escape string");
+
+		error_hint(ev->err, "Escape string must be empty or one character.");
+		return st;
+	}
+	for (uint32_t i = 0; esc_n && i + esc_n < s->bytes; i++)
+		lazy = lazy || (s->p[i + esc_n] == '"' && memcmp(s->p + i, esc, esc_n) == 0);
+	fn_buf_init(ev, &b);
+	put(&b, "^(?:");
+	for (const uint8_t *p = s->p, *end = p + s->bytes; p < end; p++) {
+		if (esc_n && (size_t)(end - p) > esc_n && memcmp(p, esc, esc_n) == 0) {
+			p += esc_n;
+			if (*p != '"') {
+				put_u8(&b, '\\');
+				put_u8(&b, *p);
+				continue;
+			}
+			lazy = false;
+			put(&b, ++quotes == 1 ? ")(" : ")(?:");
+		} else if (bracket) {
+			bracket = *p != ']';
+			if (*p == '\\')
+				put_u8(&b, '\\');
+			put_u8(&b, *p);
+		} else if (*p == '%') {
+			put(&b, lazy ? ".*?" : ".*");
+		} else if (*p == '_') {
+			put_u8(&b, '.');
+		} else if (*p == '(') {
+			put(&b, "(?:");
+		} else {
+			if (strchr("\\.^$", *p) && *p)
+				put_u8(&b, '\\');
+			bracket = *p == '[';
+			put_u8(&b, *p);
+			if (lazy && strchr("*+?}", *p) && *p)
+				put_u8(&b, '?');
+		}
+	}
+	put(&b, ")$");
+	if (quotes > 2) {
+		buf_fini(&b);
+		return error_set(ev->err, ST_ESCAPE_USE,
+				 "SQL regular expression may not contain more than two escape-double-quote separators");
+	}
+	return fn_buf_take(ev, &b, res);
+}
+
 KERNEL(similar_escape)
 {
 	EACH_ROW(r) {
-		const struct slice *s = &ARG(0, var, r);
-		uint8_t esc = '\\';
-		bool bracket = false;
-		struct buf b;
-		enum status st;
+		enum status st =
+			similar_pattern(ev, &ARG(0, var, r), arg_count == 2 ? &ARG(1, var, r) : NULL, &out->var[r]);
 
-		if (arg_count == 2) {
-			if (ARG(1, var, r).bytes > 1)
-				return error_set(ev->err, ST_BAD_ESCAPE, "invalid escape string");
-			esc = ARG(1, var, r).bytes ? ARG(1, var, r).p[0] : 0;
-		}
-		fn_buf_init(ev, &b);
-		put(&b, "^(?:");
-		for (const uint8_t *p = s->p, *end = p + s->bytes; p < end; p++) {
-			if (esc && *p == esc && p + 1 < end) {
-				put_u8(&b, '\\');
-				put_u8(&b, *++p);
-			} else if (bracket) {
-				bracket = *p != ']';
-				if (*p == '\\')
-					put_u8(&b, '\\');
-				put_u8(&b, *p);
-			} else if (*p == '%') {
-				put(&b, ".*");
-			} else if (*p == '_') {
-				put_u8(&b, '.');
-			} else if (*p == '(') {
-				put(&b, "(?:");
-			} else {
-				if (strchr("\\.^$", *p) && *p)
-					put_u8(&b, '\\');
-				bracket = *p == '[';
-				put_u8(&b, *p);
-			}
-		}
-		put(&b, ")$");
-		st = fn_buf_take(ev, &b, &out->var[r]);
+		if (st != ST_OK)
+			return st;
+	}
+	return ST_OK;
+}
+
+/* substring(x SIMILAR pattern ESCAPE e) */
+KERNEL(similar_substring)
+{
+	EACH_ROW(r) {
+		struct regex own = {0};
+		struct regex_call c = {ev, NULL, args, out, r, false};
+		struct slice pattern;
+		enum status st = similar_pattern(ev, &ARG(1, var, r), &ARG(2, var, r), &pattern);
+
+		if (st == ST_OK)
+			st = get_regex(ev, &pattern, DEFAULT_OPTIONS, &own, &c.re);
+		if (st == ST_OK)
+			st = substring_op(&c);
+		release(&own);
 		if (st != ST_OK)
 			return st;
 	}

@@ -254,12 +254,21 @@ KERNEL(right)
 	return ST_OK;
 }
 
-KERNEL(overlay)
+static size_t place(const struct slice *s, int64_t units, bool bytes)
+{
+	if (units <= 0)
+		return 0;
+	return !bytes ? utf8_offset(s->p, s->bytes, (size_t)units) : units < s->bytes ? (size_t)units : s->bytes;
+}
+
+static enum status overlay(KERNEL_ARGS, bool bytes)
 {
 	EACH_ROW(r) {
 		const struct slice *s = &ARG(0, var, r), *by = &ARG(1, var, r);
 		int64_t from = ARG(2, i32, r);
-		int64_t count = arg_count == 4 ? ARG(3, i32, r) : (int64_t)utf8_count(by->p, by->bytes);
+		int64_t count = arg_count == 4 ? ARG(3, i32, r) :
+				bytes	       ? (int64_t)by->bytes :
+						 (int64_t)utf8_count(by->p, by->bytes);
 		size_t head, tail;
 		uint8_t *p;
 
@@ -267,8 +276,8 @@ KERNEL(overlay)
 			return error_set(ev->err, ST_SUBSTRING, "negative substring length not allowed");
 		if (from + count > INT32_MAX || from + count < INT32_MIN)
 			return error_set(ev->err, ST_NUMERIC_RANGE, "integer out of range");
-		head = utf8_offset(s->p, s->bytes, (size_t)(from - 1));
-		tail = from - 1 + count <= 0 ? 0 : utf8_offset(s->p, s->bytes, (size_t)(from - 1 + count));
+		head = place(s, from - 1, bytes);
+		tail = place(s, from - 1 + count, bytes);
 		p = fn_room(ev, head + by->bytes + s->bytes - tail);
 		if (!p)
 			return fn_failed(ev);
@@ -278,6 +287,16 @@ KERNEL(overlay)
 		out->var[r] = (struct slice){p, (uint32_t)(head + by->bytes + s->bytes - tail), 0};
 	}
 	return ST_OK;
+}
+
+KERNEL(overlay)
+{
+	return overlay(KERNEL_PASS, false);
+}
+
+KERNEL(bytea_overlay)
+{
+	return overlay(KERNEL_PASS, true);
 }
 
 static const uint8_t *find(const uint8_t *p, size_t n, const struct slice *what)
@@ -327,6 +346,17 @@ static bool has_char(const struct slice *set, const uint8_t *c, uint32_t len)
 	return false;
 }
 
+static struct slice bytes_trim(const struct slice *s, const struct slice *set, bool front, bool back)
+{
+	const uint8_t *p = s->p, *end = s->p + s->bytes;
+
+	while (front && p < end && set->bytes && memchr(set->p, *p, set->bytes))
+		p++;
+	while (back && p < end && set->bytes && memchr(set->p, end[-1], set->bytes))
+		end--;
+	return (struct slice){p, (uint32_t)(end - p), 0};
+}
+
 static struct slice trim(const struct slice *s, const struct slice *set, bool front, bool back)
 {
 	const uint8_t *p = s->p, *end = s->p + s->bytes;
@@ -363,6 +393,16 @@ static struct slice trim(const struct slice *s, const struct slice *set, bool fr
 TRIM_KERNEL(btrim, true, true)
 TRIM_KERNEL(ltrim, true, false)
 TRIM_KERNEL(rtrim, false, true)
+#define BYTES_TRIM_KERNEL(name, front, back)                                                                  \
+	KERNEL(name)                                                                                          \
+	{                                                                                                     \
+		EACH_ROW(r)                                                                                   \
+			out->var[r] = bytes_trim(&ARG(0, var, r), &ARG(1, var, r), front, back);              \
+		return ST_OK;                                                                                 \
+	}
+BYTES_TRIM_KERNEL(bytea_btrim, true, true)
+BYTES_TRIM_KERNEL(bytea_ltrim, true, false)
+BYTES_TRIM_KERNEL(bytea_rtrim, false, true)
 
 /* -- padding ----------------------------------------------------------------------------------------------------------------------- */
 

@@ -180,6 +180,19 @@ static struct plan *plan_limit(struct planner *pl, struct plan *in, const struct
 	return p;
 }
 
+/* DISTINCT feeds what depends on order in the order of the values, as PostgreSQL's sort happens to. */
+static void order_distinct(struct planner *pl, struct agg_use *u)
+{
+	const char *name = u->agg->sql_name;
+	bool floats = u->arg_count && (u->args[0]->type.oid == T_FLOAT8 || u->args[0]->type.oid == T_FLOAT4);
+
+	if (!u->distinct || u->order_count || (strcmp(name, "string_agg") && strcmp(name, "array_agg") && !floats))
+		return;
+	u->order = arena_alloc(pl->sh->arena, u->arg_count * sizeof *u->order);
+	for (u->order_count = 0; u->order_count < u->arg_count; u->order_count++)
+		u->order[u->order_count].expr = u->args[u->order_count];
+}
+
 static struct plan *plan_aggregate(struct planner *pl, struct plan *in)
 {
 	const struct query *q = pl->q;
@@ -201,6 +214,7 @@ static struct plan *plan_aggregate(struct planner *pl, struct plan *in)
 			for (uint32_t j = 0; j < aggs[i].order_count; j++)
 				aggs[i].order[j].expr = plan_expr(pl, &in, q->aggs[i].order[j].expr);
 		}
+		order_distinct(pl, &aggs[i]);
 	}
 	p = plan_new(pl, PLAN_AGG, in, NULL);
 	p->agg.groups = groups;
@@ -540,7 +554,8 @@ struct plan *plan_level(struct planner *outer, const struct query *q, struct pla
 	register_ctes(self);
 	p = q->kind == Q_SELECT ? plan_select(self) : plan_modify(self);
 	outer->sh->depth--;
-	return p;
+	/* failed half way: the caller goes on with something that it can look at until it asks for the status */
+	return p && !self->sh->status ? p : plan_new(self, PLAN_RESULT, NULL, NULL);
 }
 
 enum status plan_query(struct access *access, const struct query *q, uint32_t param_count, struct arena *arena,

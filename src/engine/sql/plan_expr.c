@@ -469,18 +469,35 @@ static struct expr *fold(struct planner *pl, struct expr *ex)
 	return expr_eval_one(&ev, ex, &c->value) == ST_OK ? c : ex;
 }
 
+/* The group that ex is: of its own type, else one that it only relabels; group_count: none. */
+static uint32_t group_of(const struct query *q, const struct expr *ex)
+{
+	uint32_t close = q->group_count;
+
+	for (uint32_t i = 0; i < q->group_count; i++) {
+		if (!bind_groups(q->groups[i], ex))
+			continue;
+		if (q->groups[i]->type.oid == ex->type.oid)
+			return i;
+		if (close == q->group_count)
+			close = i;
+	}
+	return close;
+}
+
 static struct expr *rewrite(struct planner *pl, struct plan **in, const struct expr *ex)
 {
 	struct expr *copy;
 
 	if (pl->post_agg && *in) {
-		for (uint32_t i = 0; i < pl->q->group_count; i++)
-			if (expr_equal(ex, pl->q->groups[i])) {
-				uint32_t slot = plan_col_find(*in, REL_GROUP, (uint16_t)i);
+		uint32_t g = group_of(pl->q, ex);
 
-				ASSERT(slot != UINT32_MAX);
-				return expr_input(pl->sh->arena, slot, ex->type);
-			}
+		if (g < pl->q->group_count) {
+			uint32_t slot = plan_col_find(*in, REL_GROUP, (uint16_t)g);
+
+			ASSERT(slot != UINT32_MAX);
+			return expr_input(pl->sh->arena, slot, ex->type);
+		}
 		if (ex->kind == EX_AGG) {
 			uint32_t slot = plan_col_find(*in, REL_AGG, (uint16_t)ex->slot);
 

@@ -240,4 +240,7 @@ MUST_CHECK enum status sql_bind_expr(const struct bind_context *cx, const char *
 char *expr_deparse(const struct expr *ex, const struct query *q, struct arena *arena); /* for EXPLAIN and messages; SQL that binds again */
 char *query_dump(const struct query *q, struct arena *arena);                          /* the whole tree, for tests and debugging */
 
+/* walk.c: rows of one group have one value of ex: it is the grouped expression, or relabels it (but text as bpchar is coarser). */
+bool bind_groups(const struct expr *group, const struct expr *ex);
+
 #endif

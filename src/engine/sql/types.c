@@ -282,7 +282,7 @@ enum status value_to_storage(struct sql_type t, const struct cell *v, struct are
 	i128 x;
 
 	(void)arena; /* all conversions so far are into the cell itself */
-	if (t.oid == T_BPCHAR && !v->null) {
+	if (t.oid == T_BPCHAR && t.typmod >= 4 && !v->null) { /* the declared length brings the spaces back */
 		*out = *v;
 		out->bytes = bpchar_bytes(v->var, v->bytes);
 		return ST_OK;
@@ -327,12 +327,37 @@ static void num_from_stored(i128 x, bool nan, int scale, struct arena *arena, st
 	num_store(&n, arena, out);
 }
 
+static void chars_from_storage(int32_t typmod, const struct vec *stored, const uint16_t *sel, uint32_t n, uint32_t rows,
+			       struct arena *arena, struct vec *out)
+{
+	*out = (struct vec){.phys = PHYS_VAR, .constant = stored->constant, .nulls = stored->nulls};
+	out->var = ARENA_NEW_N(arena, struct slice, stored->constant ? 1 : rows ? rows : 1);
+	if (stored->constant && n)
+		n = 1;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t r = stored->constant ? 0 : sel ? sel[i] : i;
+		struct cell c;
+
+		if (vec_null(stored, r))
+			continue;
+		c = cell_var(stored->var[r].p, stored->var[r].bytes);
+		if (value_pad(&c, typmod, arena, &c, NULL) == ST_OK)
+			out->var[r] = (struct slice){c.var, c.bytes, 0};
+		else
+			out->var[r] = stored->var[r]; /* over its memory: the statement ends before anybody sees it */
+	}
+}
+
 void vec_from_storage(struct sql_type t, const struct vec *stored, const uint16_t *sel, uint32_t n, uint32_t rows,
 		      struct arena *arena, struct vec *out)
 {
 	uint8_t phys = type_storage_phys(t);
 	int scale;
 
+	if (t.oid == T_BPCHAR && t.typmod >= 4) {
+		chars_from_storage(t.typmod, stored, sel, n, rows, arena, out);
+		return;
+	}
 	if (t.oid != T_NUMERIC || phys == PHYS_VAR) {
 		*out = *stored;
 		return;

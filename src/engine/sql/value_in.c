@@ -217,25 +217,42 @@ static enum status array_in(struct sql_type element, const char *s, size_t n, st
 
 /* -- fitting to a declared length --------------------------------------------------------------------------------------- */
 
-static enum status fit_chars(struct sql_type t, const struct cell *v, bool cut, struct cell *out, struct error *err)
+/* char(n): as many spaces as are missing of n characters. */
+enum status value_pad(const struct cell *v, int32_t typmod, struct arena *arena, struct cell *out, struct error *err)
+{
+	size_t have = utf8_count(v->var, v->bytes), want = typmod >= 4 ? (size_t)(typmod - 4) : 0;
+	uint8_t *p;
+
+	*out = *v;
+	if (have >= want)
+		return ST_OK;
+	if (!value_room(arena, v->bytes + (want - have)))
+		return error_set(err, ST_NOMEM, "out of memory");
+	p = arena_alloc(arena, v->bytes + (want - have));
+	if (v->bytes)
+		memcpy(p, v->var, v->bytes);
+	memset(p + v->bytes, ' ', want - have);
+	out->var = p;
+	out->bytes += (uint32_t)(want - have);
+	return ST_OK;
+}
+
+static enum status fit_chars(struct sql_type t, const struct cell *v, bool cut, struct arena *arena, struct cell *out,
+			     struct error *err)
 {
 	int32_t max = t.typmod - 4;
 	size_t keep;
 
 	*out = *v;
-	if (t.oid == T_BPCHAR)
-		out->bytes = bpchar_bytes(v->var, v->bytes);
-	if (t.typmod < 4 || out->bytes <= (uint32_t)max)
+	if (t.typmod < 4)
 		return ST_OK;
-	keep = utf8_offset(out->var, out->bytes, (size_t)max);
-	if (keep == out->bytes)
-		return ST_OK;
+	keep = v->bytes <= (uint32_t)max ? v->bytes : utf8_offset(v->var, v->bytes, (size_t)max);
+	if (keep == v->bytes)
+		return t.oid == T_BPCHAR ? value_pad(v, t.typmod, arena, out, err) : ST_OK;
 	if (!cut && bpchar_bytes(out->var + keep, out->bytes - (uint32_t)keep) != 0)
 		return error_set(err, ST_STRING_TRUNCATION, "value too long for type %s(%d)",
 				 t.oid == T_BPCHAR ? "character" : "character varying", max);
 	out->bytes = (uint32_t)keep;
-	if (t.oid == T_BPCHAR)
-		out->bytes = bpchar_bytes(out->var, out->bytes);
 	return ST_OK;
 }
 
@@ -274,14 +291,12 @@ enum status value_fit(struct sql_type t, const struct cell *v, bool explicit_cas
 
 	if (v->null || t.typmod < 0) {
 		*out = *v;
-		if (!v->null && t.oid == T_BPCHAR)
-			out->bytes = bpchar_bytes(v->var, v->bytes);
 		return ST_OK;
 	}
 	switch (t.oid) {
 	case T_VARCHAR:
 	case T_BPCHAR:
-		return fit_chars(t, v, explicit_cast, out, err);
+		return fit_chars(t, v, explicit_cast, arena, out, err);
 	case T_NUMERIC:
 		num_load(&n, v->var, v->bytes);
 		st = num_fit(&n, t.typmod, arena, err);
@@ -414,7 +429,7 @@ enum status value_in(struct sql_type t, const char *text, size_t bytes, struct a
 	st = plain_in(ti, text, bytes, arena, &v, err);
 	if (st != ST_OK)
 		return st;
-	if (t.typmod < 0 && t.oid != T_BPCHAR) {
+	if (t.typmod < 0) {
 		*out = v;
 		return ST_OK;
 	}

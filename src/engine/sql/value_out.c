@@ -28,16 +28,6 @@ static void f64_out(double d, bool single, struct buf *out)
 	buf_put(out, text, value_f64_text(d, value_settings_get()->extra_float_digits, single, text));
 }
 
-/* char(n) is kept without its trailing spaces and shown with them */
-static void bpchar_out(struct sql_type t, const struct cell *v, struct buf *out)
-{
-	size_t chars = utf8_count(v->var, v->bytes), want = t.typmod >= 4 ? (size_t)(t.typmod - 4) : 0;
-
-	buf_put(out, v->var, v->bytes);
-	if (chars < want)
-		memset(buf_append(out, want - chars), ' ', want - chars);
-}
-
 static bool array_must_quote(const uint8_t *p, size_t n)
 {
 	if (n == 0 || (n == 4 && ascii_lower(p[0]) == 'n' && ascii_lower(p[1]) == 'u' && ascii_lower(p[2]) == 'l' &&
@@ -156,9 +146,6 @@ void value_out(struct sql_type t, const struct cell *v, struct buf *out)
 		break;
 	case T_BYTEA:
 		value_bytea_text(v->var, v->bytes, value_settings_get()->bytea_escape, out);
-		break;
-	case T_BPCHAR:
-		bpchar_out(t, v, out);
 		break;
 	case T_VOID:
 		break;

@@ -64,6 +64,8 @@ enum status value_int_parse(const char *s, size_t n, int64_t min, int64_t max, c
 			    struct error *err);
 void value_bytea_text(const uint8_t *p, size_t n, bool escape, struct buf *out);
 enum status value_bytea_parse(const char *s, size_t n, struct arena *arena, struct cell *out, struct error *err);
+/* char(n) has its spaces in memory and not in storage: value_to_storage() and vec_from_storage(). */
+enum status value_pad(const struct cell *v, int32_t typmod, struct arena *arena, struct cell *out, struct error *err);
 /* varchar, bpchar, numeric, timestamp … : value of t's type made to fit t.typmod. explicit: cuts instead of 22001. */
 enum status value_fit(struct sql_type t, const struct cell *v, bool explicit_cast, struct arena *arena,
 		      struct cell *out, struct error *err);

@@ -190,3 +190,8 @@ bool bind_same(const struct expr *a, const struct expr *b)
 			return false;
 	return true;
 }
+
+bool bind_groups(const struct expr *group, const struct expr *ex)
+{
+	return bind_same(group, ex) && (group->type.oid == ex->type.oid || group->type.oid != T_BPCHAR);
+}

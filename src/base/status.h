@@ -90,12 +90,14 @@
 	X(DUPLICATE_CURSOR, "42P03", "duplicate cursor")                                   \
 	X(DUPLICATE_PREPARED, "42P05", "prepared statement already exists")                \
 	X(DUPLICATE_TABLE, "42P07", "relation already exists")                             \
+	X(DUPLICATE_SCHEMA, "42P06", "schema already exists")                              \
 	X(DUPLICATE_ALIAS, "42712", "duplicate alias")                                     \
 	X(DUPLICATE_OBJECT, "42710", "object already exists")                              \
 	X(AMBIGUOUS_COLUMN, "42702", "ambiguous column")                                   \
 	X(AMBIGUOUS_FUNCTION, "42725", "ambiguous function")                               \
 	X(BAD_COLUMN_REFERENCE, "42P10", "invalid column reference")                       \
 	X(BAD_TABLE_DEFINITION, "42P16", "invalid table definition")                       \
+	X(GENERATED_ALWAYS, "428C9", "column is generated always")                         \
 	X(BAD_OBJECT_DEFINITION, "42P17", "invalid object definition")                     \
 	X(PROGRAM_LIMIT, "54000", "a program limit was exceeded")                          \
 	X(TOO_COMPLEX, "54001", "statement too complex")                                   \

@@ -19,7 +19,8 @@
 #define INDEX_MIN_BYTES 5
 #define CHECK_MIN_BYTES 2
 
-enum { COLUMN_NOT_NULL = 1, COLUMN_DROPPED = 2, COLUMN_DEFAULT = 4, COLUMN_MISSING = 8, COLUMN_FLAGS = 15 };
+enum { COLUMN_NOT_NULL = 1, COLUMN_DROPPED = 2, COLUMN_DEFAULT = 4, COLUMN_MISSING = 8,
+       COLUMN_IDENTITY = 16, COLUMN_ALWAYS = 32, COLUMN_FLAGS = 63 };
 enum { INDEX_UNIQUE = 1, INDEX_PRIMARY = 2, INDEX_CONSTRAINT = 4, INDEX_FLAGS = 7 };
 enum { KEY_DESC = 1, KEY_NULLS_FIRST = 2, KEY_FLAGS = 3 };
 enum { CELL_NULL = 0x80 }; /* beside the physical class */
@@ -173,7 +174,8 @@ static void cell_decode(struct reader *r, struct cell *c, struct arena *arena)
 static void column_encode(const struct column_def *c, struct buf *out)
 {
 	put_u8(out, (uint8_t)((c->not_null ? COLUMN_NOT_NULL : 0) | (c->dropped ? COLUMN_DROPPED : 0) |
-			      (c->default_sql ? COLUMN_DEFAULT : 0) | (c->has_missing ? COLUMN_MISSING : 0)));
+			      (c->default_sql ? COLUMN_DEFAULT : 0) | (c->has_missing ? COLUMN_MISSING : 0) |
+			      (c->identity ? COLUMN_IDENTITY : 0) | (c->identity == IDENTITY_ALWAYS ? COLUMN_ALWAYS : 0)));
 	put_u8(out, c->phys);
 	put_varint(out, c->type_oid);
 	put_u32(out, (uint32_t)c->typmod);
@@ -192,6 +194,9 @@ static void column_decode(struct reader *r, uint16_t attno, struct column_def *c
 	c->not_null = flags & COLUMN_NOT_NULL;
 	c->dropped = flags & COLUMN_DROPPED;
 	c->has_missing = flags & COLUMN_MISSING;
+	c->identity = !(flags & COLUMN_IDENTITY) ? IDENTITY_NONE : flags & COLUMN_ALWAYS ? IDENTITY_ALWAYS : IDENTITY_BY_DEFAULT;
+	if ((flags & COLUMN_ALWAYS) && !(flags & COLUMN_IDENTITY))
+		r->bad = true; /* one encoding for one definition */
 	c->phys = get_u8(r);
 	if (c->phys >= PHYS_COUNT)
 		r->bad = true;

@@ -16,15 +16,18 @@
 #include "base/status.h"
 
 #define SCHEMA_NAME_MAX 63      /* bytes */
+#define SCHEMA_OF_SCHEMAS ""    /* where schemas themselves are: sequences of that name */
 #define SCHEMA_COLUMNS_MAX 1600
 #define SCHEMA_INDEX_COLUMNS_MAX 32
 
+enum identity { IDENTITY_NONE, IDENTITY_BY_DEFAULT, IDENTITY_ALWAYS };
 enum rel_kind { REL_TABLE = 1, REL_INDEX = 2, REL_SEQUENCE = 3, REL_VIEW = 4 };
 
 struct column_def {
 	uint16_t attno;          /* 1-based, never reused */
 	uint8_t phys;            /* enum phys of the stored values */
 	bool not_null, dropped;
+	uint8_t identity;        /* enum identity; default_sql is then its sequence's nextval */
 	uint32_t type_oid;
 	int32_t typmod;          /* as PostgreSQL's: -1 none; varchar(n): n + 4; numeric(p,s): ((p << 16) | s) + 4 */
 	const char *name;

@@ -200,7 +200,7 @@ struct ast_constraint {
 	const char *name, *text;     /* text: AC_UNSUPPORTED: what */
 	struct ast_expr *expr;
 	struct ast_names columns;
-	bool including, nulls_not_distinct;
+	bool including, nulls_not_distinct, always; /* always: AC_IDENTITY */
 	const char *using_index;
 	uint32_t option_count;
 	struct ast_option *options;

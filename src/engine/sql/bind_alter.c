@@ -194,6 +194,12 @@ static bool set_column(struct alter *a, const struct ast_alter *x, enum alter_ki
 
 	if (!c)
 		return false;
+	if (c->identity && kind != ALTER_SET_NOT_NULL) {
+		bind_fail(a->b, ST_SYNTAX, 0, "column \"%s\" of relation \"%s\" is an identity column", c->name, a->m.t->name);
+		if (kind == ALTER_DROP_DEFAULT)
+			bind_hint(a->b, "Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.");
+		return false;
+	}
 	if (kind == ALTER_SET_DEFAULT && !(text = bind_default_text(a->b, a->m.t, c, x->expr, NULL)))
 		return false;
 	for (i = 0; kind == ALTER_DROP_NOT_NULL && i < a->m.t->index_count; i++)

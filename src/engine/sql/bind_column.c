@@ -412,6 +412,7 @@ bool maker_column_constraints(struct table_maker *m, const struct ast_column *c,
 				return bind_fail(b, ST_BAD_PARAMETER, 0, "identity column type must be smallint, integer, or bigint");
 			if (!add_serial(m, col, k->options, k->option_count))
 				return false;
+			col->identity = k->always ? IDENTITY_ALWAYS : IDENTITY_BY_DEFAULT;
 			saw_not_null = true;
 			break;
 		case AC_UNSUPPORTED:

@@ -454,6 +454,29 @@ static bool drop_one(struct bind *b, const struct raw_stmt *raw, const struct as
 	return true;
 }
 
+static bool drop_schema(struct bind *b, const char *name, struct stmt *st)
+{
+	rel_id id;
+	int there = bind_schema_there(b, name, &id);
+
+	if (there < 0)
+		return false;
+	if (!there && !st->if_exists)
+		return bind_fail(b, ST_NO_SCHEMA, 0, "schema \"%s\" does not exist", name);
+	if (!there) {
+		bind_notice(b, arena_printf(b->arena, "schema \"%s\" does not exist, skipping", name));
+		return true;
+	}
+	if (!id && strcmp(name, "public") != 0)
+		return bind_fail(b, ST_DEPENDENT_OBJECTS, 0, "cannot drop schema %s because it is required by the database system",
+				 name);
+	st->name = name;
+	st->rels = ARENA_NEW(b->arena, rel_id);
+	st->rels[0] = id;
+	st->rel_count = id != 0;
+	return true;
+}
+
 bool bind_drop(struct bind *b, const struct raw_stmt *raw, struct stmt *st)
 {
 	static const char *const tags[] = {
@@ -470,8 +493,7 @@ bool bind_drop(struct bind *b, const struct raw_stmt *raw, struct stmt *st)
 	if (raw->object == AO_SCHEMA) {
 		if (raw->rel_count != 1)
 			return bind_unsupported(b, 0, "DROP SCHEMA of several schemas at once");
-		st->name = raw->rels[0]->name;
-		return true;
+		return drop_schema(b, raw->rels[0]->name, st);
 	}
 	st->rels = ARENA_NEW_N(b->arena, rel_id, raw->rel_count + 1);
 	for (i = 0; i < raw->rel_count; i++)

@@ -135,6 +135,7 @@ struct insert {
 	uint16_t *attnos;            /* named or implied, in their order */
 	uint32_t attno_count;
 	struct expr **given;         /* by attno - 1; NULL: its default */
+	bool *valued;                /* by attno - 1: given something else than DEFAULT */
 };
 
 static bool check_width(struct insert *in, const struct ast_dml *d, uint32_t have, int pos)
@@ -157,6 +158,7 @@ static struct expr *insert_value(struct insert *in, const struct ast_expr *e, co
 
 	if (e->kind == AX_DEFAULT)
 		return bind_column_default(in->b, in->table, c);
+	in->valued[c->attno - 1] = true;
 	ex = bind_expr_place(&in->src, e, AT_VALUES);
 	return ex ? bind_assign(in->b, ex, c, e->pos) : NULL;
 }
@@ -239,6 +241,7 @@ static bool insert_select(struct insert *in, const struct ast_dml *d)
 		if (t->junk)
 			continue;
 		c = target_column(in, n);
+		in->valued[c->attno - 1] = true;
 		in->given[c->attno - 1] = bind_assign(in->b, source_column(in, n, t->expr->type), c, t->expr->position);
 		if (!in->given[c->attno - 1])
 			return false;
@@ -275,6 +278,35 @@ static bool insert_source(struct insert *in, const struct ast_dml *d)
 	return a->row_count == 1 ? insert_one_row(in, &a->rows[0]) : insert_rows(in, a);
 }
 
+static bool always_error(struct bind *b, const struct column_def *c, bool update)
+{
+	if (update)
+		bind_fail(b, ST_GENERATED_ALWAYS, 0, "column \"%s\" can only be updated to DEFAULT", c->name);
+	else
+		bind_fail(b, ST_GENERATED_ALWAYS, 0, "cannot insert a non-DEFAULT value into column \"%s\"", c->name);
+	bind_detail(b, "Column \"%s\" is an identity column defined as GENERATED ALWAYS.", c->name);
+	return false;
+}
+
+/* What identity columns were given: dropped by OVERRIDING USER VALUE, refused by ALWAYS without OVERRIDING SYSTEM VALUE. */
+static bool insert_identity(struct insert *in, const struct ast_dml *d)
+{
+	for (uint32_t i = 0; i < in->table->column_count; i++) {
+		const struct column_def *c = &in->table->columns[i];
+
+		if (c->dropped || !c->identity || !in->valued[i])
+			continue;
+		if (d->overriding == 1) {
+			in->given[i] = NULL;
+		} else if (c->identity == IDENTITY_ALWAYS && d->overriding != 2) {
+			always_error(in->b, c, false);
+			bind_hint(in->b, "Use OVERRIDING SYSTEM VALUE to override.");
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Every live column, given or default, as the source's list. */
 static bool complete_source(struct insert *in, struct query *q)
 {
@@ -303,8 +335,9 @@ static bool bind_insert_source(struct scope *s, const struct ast_dml *d)
 	scope_init(&in.src, s->b, s, Q_SELECT);
 	in.attnos = ARENA_NEW_N(s->b->arena, uint16_t, in.table->column_count + d->columns.count + 1);
 	in.given = ARENA_NEW_N(s->b->arena, struct expr *, in.table->column_count + 1);
+	in.valued = ARENA_NEW_N(s->b->arena, bool, in.table->column_count + 1);
 	if (!insert_columns(s->b, in.table, d, in.attnos, &in.attno_count) || !insert_source(&in, d) ||
-	    !complete_source(&in, s->q))
+	    !insert_identity(&in, d) || !complete_source(&in, s->q))
 		return false;
 	s->q->source = in.src.q;
 	return true;
@@ -363,6 +396,8 @@ static bool bind_set_list(struct scope *s, const struct ast_targets *list)
 			return false;
 		if (has_attno(q->set_attnos, q->set_count, c->attno))
 			return bind_fail(b, ST_SYNTAX, 0, "multiple assignments to same column \"%s\"", c->name);
+		if (c->identity == IDENTITY_ALWAYS && at->expr->kind != AX_DEFAULT)
+			return always_error(b, c, true);
 		if (at->expr->kind == AX_DEFAULT) {
 			ex = bind_column_default(b, q->table, c);
 		} else if (at->expr->kind == AX_MULTI) {

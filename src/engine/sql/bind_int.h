@@ -108,6 +108,8 @@ bool bind_relation(struct bind *b, const struct ast_rel *r, struct relation_def 
 const struct table_def *bind_keep_table(struct bind *b, const struct table_def *t);
 const struct table_def *bind_table(struct bind *b, const struct ast_rel *r, const char *verb); /* one that can be changed */
 const char *bind_rel_text(struct bind *b, const struct ast_rel *r);
+int bind_schema_there(struct bind *b, const char *name, rel_id *id_out); /* 1 yes, 0 no, -1 failed or waiting */
+bool bind_schema_fixed(const char *name);
 const char *bind_create_schema(struct bind *b, const struct ast_rel *r);
 bool bind_name_taken(struct bind *b, const char *schema, const char *name, bool *taken_out);
 struct expr *bind_regclass(struct bind *b, const char *text, int pos);

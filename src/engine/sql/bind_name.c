@@ -144,9 +144,34 @@ const struct table_def *bind_table(struct bind *b, const struct ast_rel *r, cons
 	return bind_keep_table(b, rel.table);
 }
 
-/* Where a new relation goes: the first schema of the search path. */
+bool bind_schema_fixed(const char *name)
+{
+	return !strcmp(name, "public") || !strcmp(name, "pg_catalog") || !strcmp(name, "information_schema") ||
+	       !strcmp(name, "valence");
+}
+
+/*
+ * A schema that was created is a relation without a schema: a sequence that nobody can name. So it is part of the
+ * transaction that makes it, its name is one in the cluster, and every engine has it. 1 there, 0 not, -1 failed or waiting.
+ */
+int bind_schema_there(struct bind *b, const char *name, rel_id *id_out)
+{
+	struct relation_def rel;
+	enum status st = bind_schema_fixed(name) ? ST_OK : bind_relation_named(b, SCHEMA_OF_SCHEMAS, name, &rel);
+
+	*id_out = st == ST_OK && !bind_schema_fixed(name) ? rel.sequence->id : 0;
+	if (st == ST_OK || st == ST_UNDEFINED_TABLE)
+		return st == ST_OK;
+	if (st != ST_WAIT)
+		bind_fail(b, st, 0, "schema \"%s\" could not be looked up: %s", name, status_text(st));
+	b->st = st;
+	return -1;
+}
+
+/* Where a new relation goes: the first schema of the search path that there is. */
 const char *bind_create_schema(struct bind *b, const struct ast_rel *r)
 {
+	rel_id id;
 	uint32_t i;
 
 	if (!check_database(b, r))
@@ -154,11 +179,20 @@ const char *bind_create_schema(struct bind *b, const struct ast_rel *r)
 	if (r->schema && (!strcmp(r->schema, "pg_catalog") || !strcmp(r->schema, "information_schema") ||
 			  !strcmp(r->schema, "valence")))
 		return bind_fail(b, ST_PRIVILEGE, r->pos, "permission denied to create \"%s.%s\"", r->schema, r->name);
-	if (r->schema)
-		return r->schema;
-	for (i = 0; i < b->cx->search_path_count; i++)
-		if (strcmp(b->cx->search_path[i], "pg_catalog") != 0 && strcmp(b->cx->search_path[i], "$user") != 0)
-			return b->cx->search_path[i];
+	if (r->schema) {
+		int there = bind_schema_there(b, r->schema, &id);
+
+		if (!there)
+			bind_fail(b, ST_NO_SCHEMA, r->pos, "schema \"%s\" does not exist", r->schema);
+		return there > 0 ? r->schema : NULL;
+	}
+	for (i = 0; i < b->cx->search_path_count; i++) {
+		const char *schema = b->cx->search_path[i];
+		int there = !strcmp(schema, "pg_catalog") ? 0 : bind_schema_there(b, schema, &id);
+
+		if (there)
+			return there > 0 ? schema : NULL;
+	}
 	return bind_fail(b, ST_NO_SCHEMA, r->pos, "no schema has been selected to create in");
 }
 

@@ -266,6 +266,29 @@ static bool bind_comment(struct bind *b, const struct raw_stmt *raw, struct stmt
 	return true;
 }
 
+static bool bind_new_schema(struct bind *b, struct stmt *st)
+{
+	struct sequence_def *def;
+	rel_id id;
+	int there = bind_schema_there(b, st->name, &id);
+
+	if (there < 0)
+		return false;
+	if (there && !strcmp(st->name, "public"))
+		return true; /* it cannot be dropped, only emptied: programs that do both find it empty */
+	if (there && st->if_exists) {
+		bind_notice(b, arena_printf(b->arena, "schema \"%s\" already exists, skipping", st->name));
+		return true;
+	}
+	if (there)
+		return bind_fail(b, ST_DUPLICATE_SCHEMA, 0, "schema \"%s\" already exists", st->name);
+	def = ARENA_NEW(b->arena, struct sequence_def);
+	*def = (struct sequence_def){.schema = SCHEMA_OF_SCHEMAS, .name = st->name, .type_oid = T_INT8, .start = 1,
+				     .increment = 1, .min = 1, .max = 1, .cache = 1};
+	st->sequence.def = def;
+	return true;
+}
+
 bool bind_utility(struct bind *b, const struct raw_stmt *raw, struct stmt *st)
 {
 	static const char *const discards[][2] = {
@@ -321,7 +344,7 @@ bool bind_utility(struct bind *b, const struct raw_stmt *raw, struct stmt *st)
 			bind_detail(b, "The prefix \"pg_\" is reserved for system schemas.");
 			return false;
 		}
-		return true;
+		return bind_new_schema(b, st);
 	case RAW_COMMENT: return bind_comment(b, raw, st);
 	default:
 		return bind_unsupported(b, 0, raw->object_name && *raw->object_name ? raw->object_name

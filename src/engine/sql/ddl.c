@@ -386,6 +386,7 @@ static enum status drop_sequence_relation(struct ddl *d, rel_id id, struct error
 				st = ST_OK;
 			} else if (!st && attno && attno <= d->table->column_count && d->table->columns[attno - 1].default_sql) {
 				d->table->columns[attno - 1].default_sql = NULL;
+				d->table->columns[attno - 1].identity = IDENTITY_NONE;
 				st = access_put_table(d->access, d->table, err);
 			}
 			if (st)
@@ -402,22 +403,52 @@ static enum status drop_sequence_relation(struct ddl *d, rel_id id, struct error
 	return access_drop_relation(d->access, id, err);
 }
 
+/* What is in the way, one line each, as much as there is room for. */
+static enum status schema_in_use(struct ddl *d, struct error *err)
+{
+	const char *name = d->stmt->name;
+	struct relation_def r;
+	rel_id id, after = 0;
+	char text[sizeof err->detail];
+	size_t at = 0;
+	enum status st;
+
+	while ((st = access_relation_next(d->access, after, &r, &id)) == ST_OK) {
+		const char *schema = r.kind == REL_SEQUENCE ? r.sequence->schema : r.table->schema;
+		int n;
+
+		after = id;
+		if (r.kind == REL_INDEX || strcmp(schema, name) != 0 || (r.kind == REL_SEQUENCE && r.sequence->owned_by_table))
+			continue;
+		n = snprintf(text + at, sizeof text - at, "%s%s %s.%s depends on schema %s", at ? "\n" : "",
+			     r.kind == REL_SEQUENCE ? "sequence" : "table", name,
+			     r.kind == REL_SEQUENCE ? r.sequence->name : r.table->name, name);
+		if (n < 0 || (size_t)n >= sizeof text - at)
+			break;
+		at += (size_t)n;
+	}
+	if (st != ST_OK && st != ST_END)
+		return st;
+	(void)error_set(err, ST_DEPENDENT_OBJECTS, "cannot drop schema %s because other objects depend on it", name);
+	error_detail(err, "%.*s", (int)at, text);
+	error_hint(err, "Use DROP ... CASCADE to drop the dependent objects too.");
+	return ST_DEPENDENT_OBJECTS;
+}
+
 static enum status drop_schema(struct ddl *d, struct error *err)
 {
 	struct relation_def r;
 	rel_id id;
 	enum status st;
 
+	if (!d->stmt->name)
+		return ST_OK; /* IF EXISTS, and it does not */
 	while ((st = access_relation_next(d->access, d->schema_after, &r, &id)) == ST_OK) {
 		const char *schema = r.kind == REL_SEQUENCE ? r.sequence->schema : r.table->schema;
 
 		if (r.kind != REL_INDEX && !strcmp(schema, d->stmt->name)) {
-			if (!d->stmt->cascade) {
-				(void)error_set(err, ST_DEPENDENT_OBJECTS,
-						"cannot drop schema %s because other objects depend on it", d->stmt->name);
-				error_hint(err, "Use DROP ... CASCADE to drop the dependent objects too.");
-				return ST_DEPENDENT_OBJECTS;
-			}
+			if (!d->stmt->cascade)
+				return schema_in_use(d, err);
 			st = r.kind == REL_TABLE ? drop_table(d, id, err) : drop_sequence_relation(d, id, err);
 			if (st && st != ST_UNDEFINED_TABLE)
 				return st;
@@ -427,7 +458,9 @@ static enum status drop_schema(struct ddl *d, struct error *err)
 		}
 		d->schema_after = id;
 	}
-	return st == ST_END ? ST_OK : st;
+	if (st != ST_END)
+		return st;
+	return d->stmt->rel_count ? drop_sequence_relation(d, d->stmt->rels[0], err) : ST_OK;
 }
 
 static enum status drop(struct ddl *d, struct error *err)
@@ -465,6 +498,7 @@ enum status ddl_step(struct ddl *d, struct budget *work, struct error *err)
 		return st;
 	case STMT_CREATE_INDEX:
 		return create_index(d, work, err);
+	case STMT_CREATE_SCHEMA: /* bind_schema_there() says why */
 	case STMT_CREATE_SEQUENCE:
 	case STMT_ALTER_SEQUENCE:
 		return sequence(d, err);

@@ -456,7 +456,10 @@ static enum status phase(struct ddl *d, struct budget *work, struct error *err)
 	case ALTER_SEQUENCES:
 		return new_sequences(d, err);
 	case ALTER_FILL:
-		return d->fill_count ? fill(d, work, err) : ST_OK;
+		st = d->fill_count ? fill(d, work, err) : ST_OK;
+		if (!st && d->fill_count)
+			access_statement_see_own(d->access); /* checks and new indexes are about the filled rows */
+		return st;
 	case ALTER_CHECK:
 		return check(d, work, err);
 	case ALTER_BUILD:

@@ -21,6 +21,7 @@ static void copy_constraint(struct pgq *p, const Constraint *c, struct ast_const
 	case CONSTR_DEFAULT: o->kind = AC_DEFAULT; break;
 	case CONSTR_IDENTITY:
 		o->kind = AC_IDENTITY;
+		o->always = c->generated_when == 'a'; /* ATTRIBUTE_IDENTITY_ALWAYS */
 		pgq_options(p, c->options, &o->option_count, &o->options);
 		break;
 	case CONSTR_CHECK: o->kind = AC_CHECK; break;

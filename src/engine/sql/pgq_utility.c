@@ -316,6 +316,7 @@ static void copy_utility(struct pgq *p, const Node *n, struct raw_stmt *s)
 	case T_VariableShowStmt:
 		s->type = RAW_SHOW;
 		s->name = pgq_str(p, ((const VariableShowStmt *)n)->name);
+		s->all = !strcmp(s->name, "all");
 		break;
 	case T_CopyStmt:
 		copy_copy(p, (const CopyStmt *)n, s);

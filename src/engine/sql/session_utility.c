@@ -465,7 +465,6 @@ enum status utility_step(struct sql_session *s, struct sql_portal *p, uint64_t m
 	case STMT_VACUUM:
 	case STMT_COMMENT:
 	case STMT_EMPTY:
-	case STMT_CREATE_SCHEMA: /* a schema is there as soon as something is in it */
 		return ST_OK;
 	default:
 		return ddl(s, p, work, err);

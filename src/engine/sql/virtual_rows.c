@@ -91,6 +91,12 @@ static void clear(struct virtual_rows *v)
 
 /* -- names -------------------------------------------------------------------------------------------------------------- */
 
+/* A created schema is kept as a relation: bind_schema_there(). */
+static bool is_schema(const struct relation_def *r)
+{
+	return r->kind == REL_SEQUENCE && !strcmp(r->sequence->schema, SCHEMA_OF_SCHEMAS);
+}
+
 static int64_t schema_oid(const char *schema)
 {
 	if (!strcmp(schema, "pg_catalog"))
@@ -103,11 +109,6 @@ static int64_t schema_oid(const char *schema)
 		return OID_VALENCE;
 	/* made by its name: the same on every engine */
 	return (int64_t)(hash_bytes(schema, strlen(schema)) & 0x3fffffff) | 0x40000000;
-}
-
-static const char *rel_schema(const struct relation_def *r)
-{
-	return r->kind == REL_SEQUENCE ? r->sequence->schema : r->table->schema;
 }
 
 static const struct table_def *table_of(struct virtual_rows *v)
@@ -232,7 +233,8 @@ static enum status pg_attribute(struct virtual_rows *v)
 
 		attribute_row(v, (int64_t)t->id, c->name, c->attno, (struct sql_type){c->dropped ? 0 : c->type_oid, c->typmod});
 		set_int(v, "attnotnull", c->not_null);
-		set_int(v, "atthasdef", c->default_sql != NULL);
+		set_int(v, "atthasdef", c->default_sql != NULL && !c->identity);
+		set_text(v, "attidentity", c->identity == IDENTITY_ALWAYS ? "a" : c->identity ? "d" : "");
 		set_int(v, "atthasmissing", c->has_missing);
 		set_int(v, "attisdropped", c->dropped);
 		return ST_OK;
@@ -344,7 +346,7 @@ static enum status pg_attrdef(struct virtual_rows *v)
 	uint64_t at = v->at;
 
 	for (uint32_t i = 0; t && i < t->column_count; i++) {
-		if (!t->columns[i].default_sql || at-- > 0)
+		if (!t->columns[i].default_sql || t->columns[i].identity || at-- > 0)
 			continue;
 		set_int(v, "oid", (int64_t)(t->id << 16 | t->columns[i].attno));
 		set_int(v, "adrelid", (int64_t)t->id);
@@ -482,29 +484,17 @@ static enum status pg_type(struct virtual_rows *v)
 
 static const char *const fixed_schemas[] = {"pg_catalog", "public", "information_schema", "valence"};
 
-/* Schemas are those that are there by themselves, then any that a relation is the first one of. ST_AGAIN: not this one. */
+/* Those that are there by themselves, and those that were made. */
 static enum status schema_name(struct virtual_rows *v, const char **out)
 {
-	struct relation_def r;
-	rel_id after = 0, id;
-	enum status st;
-
 	if (!v->have_rel) {
 		*out = v->at < 4 ? fixed_schemas[v->at] : NULL;
 		return *out ? ST_OK : ST_END;
 	}
-	if (v->at)
+	if (v->at || !is_schema(&v->rel))
 		return ST_END;
-	*out = rel_schema(&v->rel);
-	for (int i = 0; i < 4; i++)
-		if (!strcmp(*out, fixed_schemas[i]))
-			return ST_END;
-	while ((st = access_relation_next(v->ex->access, after, &r, &id)) == ST_OK) {
-		if (!strcmp(rel_schema(&r), *out))
-			return id == v->after ? ST_OK : ST_END;
-		after = id;
-	}
-	return st;
+	*out = v->rel.sequence->name;
+	return ST_OK;
 }
 
 static enum status pg_namespace(struct virtual_rows *v)
@@ -714,7 +704,7 @@ static enum status is_columns(struct virtual_rows *v)
 	set_text(v, "table_name", t->name);
 	set_text(v, "column_name", c->name);
 	set_int(v, "ordinal_position", c->attno);
-	set_text(v, "column_default", c->default_sql);
+	set_text(v, "column_default", c->identity ? NULL : c->default_sql);
 	set_text(v, "is_nullable", c->not_null ? "NO" : "YES");
 	set_text(v, "data_type", ti ? (ti->element_oid && ti->category == 'A' ? "ARRAY" : ti->name) : "?");
 	set_text(v, "udt_catalog", database(v));
@@ -722,7 +712,9 @@ static enum status is_columns(struct virtual_rows *v)
 	set_text(v, "udt_name", ti ? ti->internal : "?");
 	set_text(v, "dtd_identifier", arena_printf(v->arena, "%u", c->attno));
 	set_text(v, "is_self_referencing", "NO");
-	set_text(v, "is_identity", "NO");
+	set_text(v, "is_identity", c->identity ? "YES" : "NO");
+	if (c->identity)
+		set_text(v, "identity_generation", c->identity == IDENTITY_ALWAYS ? "ALWAYS" : "BY DEFAULT");
 	set_text(v, "identity_cycle", "NO");
 	set_text(v, "is_generated", "NEVER");
 	set_text(v, "is_updatable", "YES");
@@ -941,12 +933,20 @@ struct virtual_rows *virtual_rows_open(struct exec *ex, const char *name, const 
 	return v;
 }
 
+static bool wants_schemas(const struct virtual_rows *v)
+{
+	return v->fill->fn == pg_namespace || v->fill->fn == is_schemata;
+}
+
 /* Relations first, then (after the last one) what the view has without any. */
 static enum status next_relation(struct virtual_rows *v)
 {
 	rel_id id;
-	enum status st = access_relation_next(v->ex->access, v->after, &v->rel, &id);
+	enum status st;
 
+	while ((st = access_relation_next(v->ex->access, v->after, &v->rel, &id)) == ST_OK && is_schema(&v->rel) &&
+	       !wants_schemas(v))
+		v->after = id;
 	if (st == ST_OK) {
 		v->after = id;
 		v->have_rel = true;

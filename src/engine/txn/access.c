@@ -307,6 +307,11 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	return ST_OK;
 }
 
+void access_statement_see_own(struct access *a)
+{
+	a->txn->stmt++;
+}
+
 /*
  * READ COMMITTED takes its next snapshot anew, and nothing is read in between (a cursor has its rows): the old one holds
  * back the horizon no longer. What the transaction was granted still does (P19, P9).

@@ -47,6 +47,7 @@ void access_set_read_only(struct access *a, bool read_only);
  * ST_SERIALIZATION (this engine was removed from the cluster since the transaction began, P24).
  */
 MUST_CHECK enum status access_statement_begin(struct access *a, struct error *err);
+void access_statement_see_own(struct access *a); /* what it wrote so far is seen by its reads from here on */
 void access_statement_end(struct access *a);     /* it succeeded: its writes stay */
 void access_statement_abort(struct access *a);   /* its writes go; locks stay until the end */
 MUST_CHECK enum status access_statement_restart(struct access *a, struct error *err); /* ST_WAIT */

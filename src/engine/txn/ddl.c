@@ -268,8 +268,7 @@ enum status ddl_own_sequence_next(struct access *a, rel_id seq, uint32_t n, int6
 		i128 after;
 
 		if (c->state->exhausted && !d->cycle)
-			return error_set(err, ST_SEQUENCE_LIMIT, "nextval: reached the limit of sequence \"%s\"",
-					 d->name);
+			return sequence_limit(d, err);
 		if (c->state->exhausted) {
 			c->state->next = d->increment > 0 ? d->min : d->max;
 			c->state->exhausted = 0;

@@ -461,6 +461,13 @@ static enum status call_ask(struct access *a, struct sequence_call *c, const str
 	return access_wait(a, WAIT_SEQUENCE, c->request);
 }
 
+enum status sequence_limit(const struct sequence_def *def, struct error *err)
+{
+	return error_set(err, ST_SEQUENCE_LIMIT, "nextval: reached %s value of sequence \"%s\" (%lld)",
+			 def->increment > 0 ? "maximum" : "minimum", def->name,
+			 (long long)(def->increment > 0 ? def->max : def->min));
+}
+
 /* Drives the session's call until it is whole. ST_OK: c->values are there. */
 static enum status call_drive(struct access *a, rel_id seq, uint32_t n, const struct ask *model, struct error *err)
 {
@@ -487,8 +494,13 @@ static enum status call_drive(struct access *a, rel_id seq, uint32_t n, const st
 		if (c->st && c->st != ST_AGAIN) {
 			st = c->st;
 			sequences_access_free(a);
-			if (st == ST_SEQUENCE_LIMIT)
-				return error_set(err, st, "nextval: reached the limit of the sequence");
+			if (st == ST_SEQUENCE_LIMIT) {
+				struct sequence_def *def;
+
+				st = ddl_sequence(a->t, seq, &def);
+				return st ? error_set(err, ST_SEQUENCE_LIMIT, "nextval: reached the limit of the sequence") :
+					    sequence_limit(def, err);
+			}
 			return error_set(err, st, "sequence: %s", status_text(st));
 		}
 		c->st = ST_OK;

@@ -295,6 +295,7 @@ void ddl_encode(struct access *a, struct buf *out);       /* definitions, destro
 enum status ddl_prepare(struct access *a, struct error *err); /* before a commit: leaves that new atoms need; ST_WAIT */
 bool ddl_used(const struct txn *x, rel_id id);
 enum status ddl_sequence(struct txns *t, rel_id id, struct sequence_def **out); /* committed definition; ST_WAIT */
+enum status sequence_limit(const struct sequence_def *def, struct error *err); /* ST_SEQUENCE_LIMIT in PostgreSQL's words */
 /* A sequence that this transaction makes: nobody else knows it, its values are counted here. ST_END: not one of those. */
 enum status ddl_own_sequence_next(struct access *a, rel_id seq, uint32_t n, int64_t *values_out, struct error *err);
 enum status ddl_own_sequence_set(struct access *a, rel_id seq, int64_t value, bool is_called);

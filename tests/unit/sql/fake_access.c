@@ -341,6 +341,11 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	return ST_OK;
 }
 
+void access_statement_see_own(struct access *a)
+{
+	ASSERT(a->in_stmt);
+}
+
 void access_statement_end(struct access *a)
 {
 	ASSERT(a->in_stmt);

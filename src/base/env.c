@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -49,6 +50,49 @@ uint64_t rng_seed_system(void)
 	} while (n < 0 && errno == EINTR);
 	ASSERT_OP(n, ==, sizeof seed);
 	return seed;
+}
+
+static void system_fill(void *ctx, void *out, uint64_t bytes)
+{
+	uint8_t *p = out;
+
+	(void)ctx;
+	while (bytes > 0) {
+		ssize_t n = getrandom(p, bytes < 256 ? bytes : 256, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		ASSERT_OP(n, >, 0);
+		p += n;
+		bytes -= (uint64_t)n;
+	}
+}
+
+struct entropy entropy_system(void)
+{
+	struct entropy e = {NULL, system_fill};
+
+	return e;
+}
+
+static void rng_fill(void *ctx, void *out, uint64_t bytes)
+{
+	uint8_t *p = out;
+
+	while (bytes > 0) {
+		uint64_t v = rng_next(ctx), n = bytes < sizeof v ? bytes : sizeof v;
+
+		memcpy(p, &v, n);
+		p += n;
+		bytes -= n;
+	}
+}
+
+struct entropy entropy_rng(struct rng *rng)
+{
+	struct entropy e = {rng, rng_fill};
+
+	return e;
 }
 
 /* splitmix64, as the authors of xoshiro advise for filling its state from one number */

@@ -26,6 +26,15 @@ uint64_t rng_below(struct rng *r, uint64_t n); /* uniform in [0, n); n > 0 */
 double rng_unit(struct rng *r);                /* [0, 1) */
 uint64_t rng_seed_system(void);                /* from the operating system, for real processes */
 
+/* Bytes that nobody can guess: nonces, keys. The simulator's come from its rng, so a seed repeats them. */
+struct entropy {
+	void *ctx;
+	void (*fill)(void *ctx, void *out, uint64_t bytes);
+};
+static inline void entropy_fill(const struct entropy *e, void *out, uint64_t bytes) { e->fill(e->ctx, out, bytes); }
+struct entropy entropy_system(void);
+struct entropy entropy_rng(struct rng *rng); /* lends it */
+
 uint32_t crc32c(uint32_t crc, const void *p, uint64_t bytes); /* start with 0; uses SSE4.2 where there is one */
 
 #endif

@@ -32,7 +32,7 @@ static const char usage_text[] =
 	"       valence cluster start | kill | pause | resume NAME --dir D\n\n"
 	"Runs a cluster on this machine, for development, tests and benchmarks. Engine k (archives a1, a2, ..., then\n"
 	"caches c1, c2, ...) has SQL on P + k and the fabric on P + 100 + k. The directory gets NAME.pid, NAME.log\n"
-	"and NAME/ with an archive's data.\n\n"
+	"and NAME/ with an archive's data, and cluster.secret, which the engines prove to each other.\n\n"
 	"  start         start all, anew as it was started last unless flags say otherwise; returns when every\n"
 	"                engine is a member and answers SQL\n"
 	"  start NAME    start one again\n"
@@ -330,7 +330,7 @@ static int start_all(const struct cluster *cl)
 			return cli_fail_error("cannot start the cluster", &err);
 		fresh = fresh && !(starts[k].m.archive && member_has_data(cl, &starts[k].m));
 	}
-	if (conf_write(cl, &err) != ST_OK)
+	if (conf_write(cl, &err) != ST_OK || cluster_secret_make(cl, &err) != ST_OK)
 		return cli_fail_error("cannot start the cluster", &err);
 	for (; count < cluster_size(cl); count++)
 		if (member_spawn(cl, &starts[count].m, fresh, &starts[count].pid, &starts[count].log_from, &err) != ST_OK)

@@ -1,7 +1,7 @@
 /*
  * cluster.h - a cluster of processes on this machine, under one directory (cli, private).
  *
- * The directory: cluster.conf (how it was started), NAME.pid, NAME.log, NAME/ (data). Engine k, archives first, has SQL on
+ * The directory: cluster.conf (how it was started), cluster.secret, NAME.pid, NAME.log, NAME/ (data). Engine k, archives first, has SQL on
  * base_port + k and the fabric on base_port + 100 + k.
  */
 #ifndef VALENCE_CLI_CLUSTER_H
@@ -52,6 +52,8 @@ enum status member_spawn(const struct cluster *cl, const struct member *m, bool 
 bool member_end(const struct cluster *cl, const struct member *m, int signal_number, uint32_t timeout_ms);
 /* What its log says last about an error since @from; in arena; NULL: nothing. */
 const char *member_complaint(const struct cluster *cl, const struct member *m, off_t from);
+/* cluster.secret, for its owner only, unless there is one. */
+enum status cluster_secret_make(const struct cluster *cl, struct error *err);
 bool member_has_data(const struct cluster *cl, const struct member *m);
 void cluster_sleep_ms(uint32_t ms);
 

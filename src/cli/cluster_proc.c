@@ -25,6 +25,7 @@
 #define FABRIC_OFFSET 100
 #define CMDLINE_BYTES 65536
 #define POLL_MS 20
+#define SECRET_BYTES 32
 #define COMPLAINT_BYTES 1024
 
 /* The k-th of the addresses, from the first on again at their end. */
@@ -174,6 +175,38 @@ static const char *contacts(const struct cluster *cl, const struct member *m, bo
 	return list;
 }
 
+static const char *secret_path(const struct cluster *cl)
+{
+	return arena_printf(cl->arena, "%s/cluster.secret", cl->dir);
+}
+
+/* Written beside and renamed: an engine never reads half of it. */
+enum status cluster_secret_make(const struct cluster *cl, struct error *err)
+{
+	const char *name = secret_path(cl), *part = arena_printf(cl->arena, "%s.new", name);
+	struct entropy entropy = entropy_system();
+	uint8_t bytes[SECRET_BYTES];
+	FILE *f;
+	int fd;
+	bool ok;
+
+	if (access(name, F_OK) == 0)
+		return ST_OK;
+	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	f = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (!f)
+		return error_set(err, ST_IO, "%s: %s", part, strerror(errno));
+	entropy_fill(&entropy, bytes, sizeof bytes);
+	for (size_t i = 0; i < sizeof bytes; i++)
+		fprintf(f, "%02x", bytes[i]);
+	fputc('\n', f);
+	ok = !ferror(f);
+	ok = fclose(f) == 0 && ok;
+	if (!ok || rename(part, name) != 0)
+		return error_set(err, ST_IO, "%s: %s", name, strerror(errno));
+	return ST_OK;
+}
+
 struct words { char *at[CLUSTER_EXTRA_MAX + 24]; uint32_t count; };
 
 static void word(struct words *w, const struct cluster *cl, const char *text)
@@ -202,6 +235,7 @@ static void command_line(const struct cluster *cl, const struct member *m, bool 
 	flag(w, cl, "--join", contacts(cl, m, fresh));
 	flag(w, cl, "--fabric", cl->fabric);
 	flag(w, cl, "--workers", cl->workers);
+	flag(w, cl, "--secret-file", secret_path(cl));
 	if (cl->hosts) { /* beyond loopback it takes a word on each */
 		flag(w, cl, "--sql-auth", "trust");
 		flag(w, cl, "--tls", "off");

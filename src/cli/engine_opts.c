@@ -9,6 +9,9 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "base/mac.h"
 
 #define LINE_BYTES 4096
 #define SECRET_MIN_BYTES 16
@@ -40,7 +43,7 @@ static const struct opt opts[] = {
 	TEXT("fabric", fabric, "F", "ofi:tcp (default), ofi:verbs, ucx:tcp, ucx:verbs"),
 	NUMBER("workers", workers, "N", 1, 1024, "engines in this process (default 1)"),
 	BYTES("memory", memory_bytes, 64u << 20, "memory for all of it, as 512M or 8G (default 4G)"),
-	TEXT("secret-file", secret_file, "FILE", "holds the cluster's secret"),
+	TEXT("secret-file", secret_file, "FILE", "holds the cluster's secret, which engines prove to each other; all have the same or none"),
 	TEXT("sql-auth", sql_auth, "HOW", "trust: SQL clients are who they say; a choice is needed beyond loopback"),
 	TEXT("tls", tls, "CHOICE", "off: no TLS for SQL clients; a choice is needed beyond loopback"),
 	TEXT("location", location, "LABEL", "where it stands, to keep traffic near"),
@@ -227,25 +230,36 @@ const char *engine_opts_log_again(const struct engine_opts *o, struct arena *are
 
 static enum status secret_read(struct engine_opts *o, struct arena *arena, struct error *err)
 {
-	char text[SECRET_MAX_BYTES + 2];
+	uint8_t bytes[SECRET_MAX_BYTES + 2]; /* room for a line's end */
 	FILE *f = fopen(o->secret_file, "re");
+	struct stat st;
 	size_t n;
 	bool bad;
 
 	if (!f)
 		return error_set(err, ST_CONFIG_FILE, "%s: %s", o->secret_file, strerror(errno));
-	n = fread(text, 1, sizeof text - 1, f);
+	if (fstat(fileno(f), &st) == 0 && (st.st_mode & S_IRWXO)) {
+		fclose(f);
+		error_set(err, ST_CONFIG_FILE, "%s: other users may read or change it", o->secret_file);
+		error_hint(err, "chmod 600 %s", o->secret_file);
+		return ST_CONFIG_FILE;
+	}
+	n = fread(bytes, 1, sizeof bytes, f);
 	bad = ferror(f) != 0;
 	fclose(f);
 	if (bad)
 		return error_set(err, ST_CONFIG_FILE, "%s: cannot be read", o->secret_file);
-	text[n] = '\0';
-	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-		text[--n] = '\0';
-	if (n < SECRET_MIN_BYTES || n > SECRET_MAX_BYTES)
-		return error_set(err, ST_CONFIG_FILE, "%s: a secret has %d to %d bytes, this one %zu", o->secret_file,
-				 SECRET_MIN_BYTES, SECRET_MAX_BYTES, n);
-	o->secret = arena_strndup(arena, text, n);
+	while (n > 0 && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
+		n--;
+	if (n >= SECRET_MIN_BYTES && n <= SECRET_MAX_BYTES) {
+		o->secret = arena_alloc(arena, n);
+		o->secret_bytes = n;
+		memcpy(o->secret, bytes, n);
+	}
+	mac_forget(bytes, sizeof bytes);
+	if (!o->secret)
+		return error_set(err, ST_CONFIG_FILE, "%s: a secret has %d to %d bytes, this one %s%zu", o->secret_file,
+				 SECRET_MIN_BYTES, SECRET_MAX_BYTES, n > SECRET_MAX_BYTES ? "at least " : "", n);
 	return ST_OK;
 }
 

@@ -26,7 +26,8 @@ struct engine_opts {
 	const char *contacts[ENGINE_JOIN_MAX];
 	const char *provider;
 	enum poll_mode poll_mode;
-	char *secret;
+	uint8_t *secret; /* NULL: none */
+	size_t secret_bytes;
 };
 
 /* Reads flags, then the configuration file for what they left open, and checks all. Returns an exit status; -1: go on. */

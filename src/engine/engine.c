@@ -174,6 +174,10 @@ static enum status relay_start(struct engine *e, struct error *err)
 		.provider = e->cfg.provider,
 		.net_backend = e->cfg.net_backend,
 		.listen = e->cfg.listen,
+		.name = e->cfg.name,
+		.secret = e->cfg.secret,
+		.secret_bytes = e->cfg.secret_bytes,
+		.entropy = e->cfg.entropy,
 		.events = &member_relay_events,
 		.ctx = e,
 		.fan_out = e->cfg.fan_out,
@@ -181,7 +185,10 @@ static enum status relay_start(struct engine *e, struct error *err)
 		.heartbeat_limit_us = e->cfg.heartbeat_limit_us,
 	};
 
-	return relay_open(&rc, &e->relay, err);
+	enum status st = relay_open(&rc, &e->relay, err);
+
+	e->cfg.secret = NULL; /* the relay has its copy */
+	return st;
 }
 
 enum status engine_open(const struct engine_config *cfg, struct engine **engine_out, struct error *err)

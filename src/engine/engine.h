@@ -25,6 +25,9 @@ struct engine_config {
 	struct clock clock;
 	struct timers *timers;         /* the owner runs them */
 	uint64_t seed;
+	const void *secret;            /* the cluster's, which engines prove to know when they connect; NULL: none */
+	size_t secret_bytes;
+	struct entropy entropy;        /* for nonces; needed with a secret */
 	const char *name;              /* unique in the cluster while it is a member */
 	enum engine_kind kind;
 	const char *listen;            /* fabric host:port */

@@ -85,6 +85,7 @@ struct engine {
 	bool archive, kicked, leaving, resubmit;
 	bool members_changed, self_removed;
 	uint8_t self_removed_cause;
+	bool was_member;                /* since this process began */
 	engine_id self_pending;         /* joined, by a record being applied */
 	struct txns *txns;
 	struct replica *rp;

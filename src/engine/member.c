@@ -345,6 +345,7 @@ void member_turn(struct engine *e)
 	if (e->self_pending) {
 		e->self = e->self_pending;
 		e->self_pending = 0;
+		e->was_member = true;
 		txns_set_self(e->txns, 0);
 		txns_set_self(e->txns, e->self);
 		relay_set_self(e->relay, e->self, e->me.voter_id);
@@ -548,9 +549,26 @@ static void on_not_member(void *ctx)
 static void on_join_waiting(void *ctx, const char *cause)
 {
 	struct engine *e = ctx;
+	struct error before = e->error;
 
 	error_set(&e->error, ST_NOT_MEMBER, "no member of the cluster answers: %s", cause);
-	log_event(e->log, LOG_ENGINE, LOG_WARN, "waiting to join", "cause=%s", cause);
+	if (strcmp(before.message, e->error.message) != 0)
+		log_event(e->log, LOG_ENGINE, LOG_WARN, "waiting to join", "cause=%s", cause);
+}
+
+/* One that never was a member is wrongly configured: it says so and ends. Others may be the ones that are right. */
+static void on_join_refused(void *ctx, const char *cause, const char *advice)
+{
+	struct engine *e = ctx;
+	struct error err;
+
+	if (e->was_member) {
+		on_join_waiting(ctx, cause);
+		return;
+	}
+	error_set(&err, ST_NOT_MEMBER, "the cluster refuses this engine: %s", cause);
+	error_hint(&err, "%s", advice);
+	engine_fail(e, &err);
 }
 
 static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
@@ -597,6 +615,7 @@ const struct relay_events member_relay_events = {
 	.join_reply = on_join_reply,
 	.not_member = on_not_member,
 	.join_waiting = on_join_waiting,
+	.join_refused = on_join_refused,
 	.log_get = on_log_get,
 	.log_last = on_log_last,
 	.log_first = on_log_first,

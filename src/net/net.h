@@ -43,6 +43,11 @@ struct net_link {
 	bool accepted;                /* came in, or was dialled */
 	size_t backlog_bytes;         /* given to net_send and not yet handed to the fabric */
 	uint64_t rx_bytes;            /* came in so far, pieces of unfinished messages included: a sign of life */
+	/*
+	 * The user's: a longer message breaks the link before memory is taken for it; 0: NET_MESSAGE_MAX. For peers that
+	 * are not known yet.
+	 */
+	uint32_t rx_message_max;
 };
 
 struct net_events {

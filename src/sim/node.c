@@ -146,6 +146,9 @@ void node_start(struct node *n)
 		.clock = {.ctx = n, .now_us = node_now, .wall_us = node_wall},
 		.timers = &n->timers,
 		.name = n->name,
+		.secret = WORLD_SECRET,
+		.secret_bytes = sizeof WORLD_SECRET - 1,
+		.entropy = entropy_rng(&n->nonces),
 		.kind = n->archive ? ENGINE_ARCHIVE : ENGINE_CACHE,
 		.listen = n->address,
 		.sql_address = "",
@@ -185,6 +188,7 @@ void node_start(struct node *n)
 	cfg.contacts = list;
 	cfg.contact_count = contacts(n, list);
 	cfg.seed = hash_u64(w->cfg.seed * 1000 + n->number * 100 + n->incarnation);
+	rng_init(&n->nonces, cfg.seed ^ 0x6e0);
 	world_note(w, "%s starts (%u)", n->name, n->incarnation);
 	st = engine_open(&cfg, &n->engine, &err);
 	if (st) {

@@ -24,6 +24,7 @@
 #define ARCHIVES_MAX 5
 #define RING_LINES 2000
 #define RING_LINE_BYTES 320
+#define WORLD_SECRET "all engines of the world know this"
 #define SECONDS(n) ((uint64_t)((n) * 1e6))
 #define MILLIS(n) ((uint64_t)((n) * 1e3))
 
@@ -51,6 +52,7 @@ struct node {
 	struct logger log;
 	struct engine *engine;
 	struct pg_server *server;
+	struct rng nonces;
 	struct list ready;           /* struct client.ready: connections to step */
 	seq_index fed;               /* the log was looked at up to here */
 	uint64_t ready_us;           /* when it became a member; 0: not yet */

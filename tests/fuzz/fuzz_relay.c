@@ -3,7 +3,8 @@
  *
  * One relay over the simulated network, and a stranger's transport that dials it and is dialled by
  * it. The first byte says what the relay is: bit 0 a voter, bit 1 not a member yet (it joins at the
- * stranger), else engine 5, whose candidates are the stranger's address. Then a list of events,
+ * stranger), else engine 5, whose candidates are the stranger's address; bit 2 it has a secret, which the
+ * stranger knows too: it answers a challenge by its proof unless told otherwise (bit 3). Then a list of events,
  * each a byte of kind (mod 10) and one of arguments:
  *   0 dials the relay          1 closes a link                 2 breaks all links
  *   3 time passes: u8 in units of 4 ms
@@ -21,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/mac.h"
 #include "net/relay/relay.h"
 #include "net/relay/relay_wire.h"
 #include "net/sim/sim_net.h"
@@ -43,7 +45,14 @@ struct world {
 	uint64_t asked; /* the index that the relay asked for last */
 	struct relay_peer_ref joiner;
 	bool has_joiner;
+	bool secret, honest;
+	struct rng nonces;
+	uint8_t hello[512]; /* of the newest greeting, either way */
+	size_t hello_bytes;
+	uint8_t hellos;
 };
+
+#define SECRET "both of them know this"
 
 static uint64_t now_of(void *ctx)
 {
@@ -181,15 +190,57 @@ static void on_up(void *ctx, struct net_link *link)
 	(void)ctx, (void)link;
 }
 
+static void prove(struct world *w, struct net_link *link, const char *label, const void *challenge, size_t bytes)
+{
+	struct net_msg *m = net_msg_new(&w->mem, 1 + MAC_BYTES);
+	struct buf b;
+
+	buf_init(&b, &w->mem);
+	buf_put(&b, label, RELAY_LABEL_BYTES);
+	put_u32(&b, (uint32_t)w->hello_bytes);
+	buf_put(&b, w->hello, w->hello_bytes);
+	put_u32(&b, (uint32_t)bytes);
+	buf_put(&b, challenge, bytes);
+	m->data[0] = RELAY_PROOF;
+	ASSERT(mac_make(SECRET, sizeof SECRET - 1, b.data, b.size, m->data + 1) == ST_OK);
+	buf_fini(&b);
+	net_send(link, m);
+}
+
+/* Proves itself before it was proved to: the relay does not mind the order of what it cannot check yet. */
+static void challenge(struct world *w, struct net_link *link)
+{
+	struct relay_challenge m = {.version = RELAY_VERSION, .engine = 3, .nonce = 7, .challenge = {1}};
+	struct net_msg *msg;
+	struct buf b;
+
+	buf_init(&b, &w->mem);
+	relay_challenge_encode(&b, &m);
+	msg = net_msg_new(&w->mem, (uint32_t)b.size);
+	memcpy(msg->data, b.data, b.size);
+	net_send(link, msg);
+	prove(w, link, RELAY_LABEL_ACCEPTOR, b.data, b.size);
+	buf_fini(&b);
+}
+
 static void on_their_message(void *ctx, struct net_link *link, const void *data, size_t bytes)
 {
 	struct world *w = ctx;
 	struct reader rd = reader_init(data, bytes);
 	struct relay_log_from m;
+	uint8_t type = get_u8(&rd);
 
-	(void)link;
-	if (get_u8(&rd) == RELAY_LOG_FROM && relay_log_from_decode(&rd, &m))
+	if (type == RELAY_LOG_FROM && relay_log_from_decode(&rd, &m))
 		w->asked = m.index;
+	if (!w->secret || !w->honest)
+		return;
+	if (type == RELAY_HELLO && bytes <= sizeof w->hello) {
+		memcpy(w->hello, data, bytes);
+		w->hello_bytes = bytes;
+		challenge(w, link);
+	} else if (type == RELAY_CHALLENGE) {
+		prove(w, link, RELAY_LABEL_DIALLER, data, bytes);
+	}
 }
 
 static void on_down(void *ctx, struct net_link *link, enum status why)
@@ -233,8 +284,12 @@ static void send_hello(struct world *w, uint8_t which, uint8_t role, uint8_t eng
 	m.engine = m.role == RELAY_ROLE_JOIN ? 0 : engine % 9;
 	m.voter = m.role == RELAY_ROLE_VOTER ? 100 + engine % 4 : 0;
 	snprintf(m.address, sizeof m.address, "stranger:%u", engine);
+	m.proves = w->secret;
+	m.challenge[0] = ++w->hellos;
 	buf_init(&b, &w->mem);
 	relay_hello_encode(&b, &m);
+	memcpy(w->hello, b.data, b.size);
+	w->hello_bytes = b.size;
 	send_buf(w, which, &b);
 }
 
@@ -326,6 +381,14 @@ static void world_open(struct world *w, uint8_t kind)
 	w->now_us = 1000;
 	w->last = 10;
 	w->asked = 11;
+	w->secret = kind & 4;
+	w->honest = !(kind & 8);
+	rng_init(&w->nonces, 2);
+	if (w->secret) {
+		rc.secret = SECRET;
+		rc.secret_bytes = sizeof SECRET - 1;
+		rc.entropy = entropy_rng(&w->nonces);
+	}
 	timers_init(&w->timers, &w->mem);
 	w->sn = sim_net_new(&w->mem, k, 1);
 	rc.net_backend = w->own = sim_host_new(w->sn, "own:1");

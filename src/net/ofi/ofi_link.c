@@ -486,7 +486,7 @@ static void take_in(struct ofi_link *l, const uint8_t *p, size_t bytes)
 		}
 		memcpy(&h, p + at, sizeof h);
 		at += sizeof h;
-		if (h.zero || h.bytes > NET_MESSAGE_MAX) {
+		if (h.zero || h.bytes > (l->link.rx_message_max ? l->link.rx_message_max : NET_MESSAGE_MAX)) {
 			log_event(l->net->cfg.log, LOG_NET, LOG_WARN, "bad stream", "peer=%s",
 				  l->link.peer);
 			ofi_link_break(l, ST_PROTOCOL);

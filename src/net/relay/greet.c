@@ -1,6 +1,9 @@
 /*
  * greet.c - hello and its answers: who is at the other end of a link, and may it be there
  * (net/relay)?
+ *
+ * With a secret, what a hello claims is only looked at for version, cluster and secret until it is
+ * proved (prove.c); nothing that the other side says, but that it refuses, is taken before that.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,10 +25,22 @@ void relay_greet(struct rlink *l)
 	};
 
 	snprintf(m.address, sizeof m.address, "%s", r->address);
+	snprintf(m.name, sizeof m.name, "%s", r->cfg.name);
+	rprove_begin(l, &m);
 	l->state = RLINK_GREETING;
 	buf_reset(&r->scratch);
 	relay_hello_encode(&r->scratch, &m);
+	rprove_said(l, r->scratch.data, r->scratch.size);
 	rlink_send_scratch(l);
+}
+
+static void ready(struct rlink *l)
+{
+	l->state = RLINK_READY;
+	l->state_us = relay_now(l->r);
+	l->net->rx_message_max = 0;
+	rguard_release(l);
+	rgreeting_free(l);
 }
 
 static void welcome(struct rlink *l)
@@ -43,8 +58,7 @@ static void welcome(struct rlink *l)
 		.log_last = r->cfg.events->log_last(r->cfg.ctx),
 	};
 
-	l->state = RLINK_READY;
-	l->state_us = relay_now(r);
+	ready(l);
 	buf_reset(&r->scratch);
 	relay_welcome_encode(&r->scratch, &m);
 	rlink_send_scratch(l);
@@ -139,20 +153,69 @@ static void admit(struct relay *r, struct rlink *l)
 		rlink_tell_not_member(l);
 }
 
-static bool log_differs(const struct relay *r, uint64_t log_id)
+bool relay_log_differs(const struct relay *r, uint64_t log_id)
 {
 	return r->log_id && log_id && r->log_id != log_id;
 }
 
-void relay_on_hello(struct rlink *l, struct reader *rd)
+/* What a hello claims is taken as what is so. */
+static void take_hello(struct rlink *l, const struct relay_hello *m)
 {
 	struct relay *r = l->r;
+	enum relay_refusal no;
+
+	l->role = m->role;
+	l->engine = m->engine;
+	l->voter = m->voter;
+	l->nonce = m->nonce;
+	l->attach = m->attach;
+	if (m->address[0])
+		snprintf(l->address, sizeof l->address, "%s", m->address);
+	no = judge(r, l);
+	if (no)
+		rlink_refuse(l, no, NULL);
+	else
+		admit(r, l);
+}
+
+void relay_greet_proved(struct rlink *l)
+{
+	struct relay_hello m = l->greeting->hello;
+
+	take_hello(l, &m);
+}
+
+/* Why not even a proof is asked for; 0: nothing speaks against it. */
+static enum relay_refusal look_at(struct relay *r, const struct relay_hello *m, char text[RELAY_TEXT_MAX])
+{
+	text[0] = '\0';
+	if (m->nonce == r->nonce)
+		return RELAY_REFUSE_SELF;
+	if (relay_log_differs(r, m->log_id)) {
+		snprintf(text, RELAY_TEXT_MAX, "another cluster: the log here is %016llx, not %016llx",
+			 (unsigned long long)r->log_id, (unsigned long long)m->log_id);
+		return RELAY_REFUSE_LOG_ID;
+	}
+	if (m->proves == 1 && !r->secret) {
+		snprintf(text, RELAY_TEXT_MAX, "no secret is used here, and the dialler has one");
+		return RELAY_REFUSE_SECRET;
+	}
+	if (!m->proves && r->secret) {
+		snprintf(text, RELAY_TEXT_MAX, "a secret is wanted here, and the dialler has none");
+		return RELAY_REFUSE_SECRET;
+	}
+	return m->proves && rguard_seen(r, m->challenge, false) ? RELAY_REFUSE_REPLAY : 0;
+}
+
+void relay_on_hello(struct rlink *l, const uint8_t *data, size_t bytes)
+{
+	struct relay *r = l->r;
+	struct reader rd = reader_init(data + 1, bytes - 1), front = rd;
 	struct relay_hello m;
 	enum relay_refusal no;
 	char text[RELAY_TEXT_MAX];
 
 	/* Magic and version have their place in every version; the rest may be another's. */
-	struct reader front = *rd;
 	uint32_t magic = get_u32(&front);
 	uint16_t version = get_u16(&front);
 
@@ -166,35 +229,22 @@ void relay_on_hello(struct rlink *l, struct reader *rd)
 		rlink_refuse(l, RELAY_REFUSE_VERSION, text);
 		return;
 	}
-	if (!relay_hello_decode(rd, &m) || m.role < RELAY_ROLE_CHILD || m.role > RELAY_ROLE_PROBE ||
+	if (l->challenged || !relay_hello_decode(&rd, &m) || m.role < RELAY_ROLE_CHILD || m.role > RELAY_ROLE_PROBE ||
 	    (m.role == RELAY_ROLE_CHILD && !m.engine) || (m.role == RELAY_ROLE_VOTER && !m.voter) ||
-	    (m.role == RELAY_ROLE_JOIN && m.engine) || m.engine == ENGINE_LEADER || !m.attach) {
+	    (m.role == RELAY_ROLE_JOIN && m.engine) || m.engine == ENGINE_LEADER || !m.attach || m.proves > 1) {
 		rlink_bad(l, "hello");
 		return;
 	}
-	r->stranger_count--;
-	l->role = m.role;
-	l->engine = m.engine;
-	l->voter = m.voter;
-	l->nonce = m.nonce;
-	l->attach = m.attach;
-	if (m.address[0])
-		snprintf(l->address, sizeof l->address, "%s", m.address);
-	if (m.nonce == r->nonce) {
-		rlink_refuse(l, RELAY_REFUSE_SELF, NULL);
-		return;
-	}
-	if (log_differs(r, m.log_id)) {
-		snprintf(text, sizeof text, "the log here is %016llx, not %016llx",
-			 (unsigned long long)r->log_id, (unsigned long long)m.log_id);
-		rlink_refuse(l, RELAY_REFUSE_LOG_ID, text);
-		return;
-	}
-	no = judge(r, l);
+	l->greeting = MEM_NEW(r->cfg.mem, struct rgreeting);
+	l->greeting->hello = m;
+	rprove_said(l, data, bytes);
+	no = look_at(r, &m, text);
 	if (no)
-		rlink_refuse(l, no, NULL);
+		rlink_refuse(l, no, text[0] ? text : NULL);
+	else if (r->secret)
+		rprove_challenge(l);
 	else
-		admit(r, l);
+		take_hello(l, &m);
 }
 
 void relay_on_welcome(struct rlink *l, struct reader *rd)
@@ -202,29 +252,31 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 	struct relay *r = l->r;
 	struct relay_welcome m;
 
+	if (!rlink_trusted(l)) {
+		rlink_bad(l, "welcome without a proof: the peer has no secret");
+		return;
+	}
 	if (!relay_welcome_decode(rd, &m) || m.engine == ENGINE_LEADER) {
 		rlink_bad(l, "welcome");
 		return;
 	}
-	if (log_differs(r, m.log_id)) {
+	if (relay_log_differs(r, m.log_id)) {
 		if (l->role == RELAY_ROLE_PROBE)
 			m.engine = 0; /* whoever was asked for is gone from there */
 		else {
-			log_event(r->cfg.log, LOG_RELAY, LOG_WARN, "another log",
-				  "peer=%s log_id=%016llx", l->address,
-				  (unsigned long long)m.log_id);
+			rguard_log(r, GUARD_BY_PEER, "another log", l->address, l->expect, "",
+				   "the peer is of another cluster: look at --join and --data");
 			relay_link_lost(r, l, RLOSS_CLOSED, "another cluster's log");
 			return;
 		}
 	}
-	l->state = RLINK_READY;
+	ready(l);
 	l->engine = m.engine;
 	l->voter = m.voter;
 	l->nonce = m.nonce;
 	l->depth = m.depth;
 	l->children = m.children;
 	l->silence_us = m.silence_us;
-	l->state_us = relay_now(r);
 	l->leader = m.leader;
 	l->log_last = m.log_last;
 	relay_member_seen(r, l->engine, l->nonce);
@@ -246,27 +298,49 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 	}
 }
 
+/* Reasons that waiting does not change; an engine of this cluster and version has none of them. */
+static bool refuses_for_good(uint8_t reason)
+{
+	return relay_refusal_advice(reason)[0] != '\0';
+}
+
+static void tell_refused(struct rlink *l, const struct relay_refuse *m)
+{
+	struct relay *r = l->r;
+	char text[2 * RELAY_TEXT_MAX];
+
+	if (!refuses_for_good(m->reason)) {
+		log_event(r->cfg.log, LOG_RELAY,
+			  m->reason <= RELAY_REFUSE_NOT_MEMBER ? LOG_WARN : LOG_DEBUG, "refused by peer",
+			  "peer=%s engine=%llu reason=%s", l->address, (unsigned long long)l->expect, m->text);
+		return;
+	}
+	snprintf(text, sizeof text, "%.127s: %s", m->text, relay_refusal_advice(m->reason));
+	rguard_log(r, GUARD_BY_PEER, "refused by peer", l->address, l->expect, "", text);
+}
+
 void relay_on_refuse(struct rlink *l, struct reader *rd)
 {
 	struct relay *r = l->r;
 	struct relay_refuse m;
+	char cause[RELAY_TEXT_MAX];
 
 	if (!relay_refuse_decode(rd, &m)) {
 		rlink_bad(l, "refuse");
 		return;
 	}
-	log_event(r->cfg.log, LOG_RELAY, m.reason <= RELAY_REFUSE_NOT_MEMBER ? LOG_WARN : LOG_DEBUG,
-		  "refused by peer", "peer=%s engine=%llu reason=%s", l->address,
-		  (unsigned long long)l->expect, m.text);
-	if (l->role == RELAY_ROLE_PROBE &&
-	    (m.reason == RELAY_REFUSE_SELF || m.reason == RELAY_REFUSE_LOG_ID)) {
+	tell_refused(l, &m);
+	if (l->role == RELAY_ROLE_PROBE && (m.reason == RELAY_REFUSE_SELF || refuses_for_good(m.reason))) {
 		l->engine = 0;
 		rsuspect_probe_answered(r, l); /* somebody else is there now */
 		return;
 	}
 	if (l->role == RELAY_ROLE_PROBE)
 		l->engine = l->expect;
-	relay_link_lost(r, l, RLOSS_CLOSED, m.text[0] ? m.text : relay_refusal_text(m.reason));
+	snprintf(cause, sizeof cause, "%s", m.text[0] ? m.text : relay_refusal_text(m.reason));
+	if (refuses_for_good(m.reason) && l->role != RELAY_ROLE_PROBE)
+		rjoin_refused(r, l, cause, relay_refusal_advice(m.reason));
+	relay_link_lost(r, l, RLOSS_CLOSED, cause);
 }
 
 /* An accepted joiner became a member: it is our child under its id from now on. */

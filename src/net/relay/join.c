@@ -17,7 +17,7 @@ static void clear(struct relay *r)
 	mem_free(r->cfg.mem, j->request, j->request_bytes);
 	j->contacts = NULL;
 	j->request = NULL;
-	j->contact_count = j->at = j->tried = 0;
+	j->contact_count = j->at = j->tried = j->refused = 0;
 	j->request_bytes = 0;
 	j->active = j->accepted = false;
 }
@@ -56,7 +56,7 @@ void relay_join(struct relay *r, const char *const *contacts, uint32_t contact_c
 static void next_contact(struct relay *r, const char *cause)
 {
 	struct join_state *j = &r->join;
-	uint64_t calls = j->calls;
+	bool all_refuse;
 
 	snprintf(j->cause, sizeof j->cause, "%s: %s", j->contacts[j->at], cause);
 	j->at = (j->at + 1) % j->contact_count;
@@ -65,11 +65,27 @@ static void next_contact(struct relay *r, const char *cause)
 		rjoin_tick(r, relay_now(r));
 		return;
 	}
-	j->tried = 0;
+	all_refuse = j->refused == j->contact_count;
+	j->tried = j->refused = 0;
 	j->next_us = relay_now(r) + PAUSE_US / 2 + rng_below(&r->rng, PAUSE_US);
-	r->cfg.events->join_waiting(r->cfg.ctx, j->cause);
-	if (j->calls != calls)
-		return;
+	if (all_refuse && r->cfg.events->join_refused)
+		r->cfg.events->join_refused(r->cfg.ctx, j->cause, j->advice);
+	else
+		r->cfg.events->join_waiting(r->cfg.ctx, j->cause);
+}
+
+void rjoin_refused(struct relay *r, const struct rlink *l, const char *cause, const char *advice)
+{
+	char text[NET_ADDRESS_MAX + RELAY_TEXT_MAX + 2];
+
+	if (r->join.link == l) {
+		r->join.refused++;
+		r->join.advice = advice;
+	} else if (l->role == RELAY_ROLE_VOTER && !r->self) {
+		/* A restarted archive has its voters instead of contacts. */
+		snprintf(text, sizeof text, "%s: %s", l->address, cause);
+		r->cfg.events->join_waiting(r->cfg.ctx, text);
+	}
 }
 
 void rjoin_failed(struct relay *r, const char *cause)

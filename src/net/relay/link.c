@@ -40,6 +40,7 @@ struct rlink *rlink_dial(struct relay *r, enum relay_role role, const char *addr
 	}
 	struct rlink *l = rlink_new(r, net);
 
+	net->rx_message_max = RELAY_GREETING_MAX;
 	l->role = role;
 	l->state = RLINK_DIALLING;
 	l->expect = expect;
@@ -52,8 +53,8 @@ static void unlink_all(struct rlink *l)
 {
 	struct relay *r = l->r;
 
-	if (l->accepted && !l->role && l->state == RLINK_GREETING)
-		r->stranger_count--;
+	rguard_release(l);
+	rgreeting_free(l);
 	l->state = RLINK_DEAD;
 	rroute_link_gone(l);
 	if (r->parent == l)
@@ -157,6 +158,7 @@ static void begin_closing(struct rlink *l)
 {
 	struct relay *r = l->r;
 	struct net_link *net = l->net;
+	bool stranger = l->stranger;
 
 	/* Out of all pointers, then back into the list of links as nobody's. */
 	unlink_all(l);
@@ -165,6 +167,8 @@ static void begin_closing(struct rlink *l)
 	list_remove(&l->all);
 	list_push_back(&r->links, &l->all);
 	r->link_count++;
+	if (stranger)
+		rguard_add(l); /* until it is gone: one that is refused costs as much as one that is not yet */
 	l->deadline_us = relay_now(r) + RELAY_SUSPECT_REPEAT_US;
 }
 
@@ -191,9 +195,18 @@ void rlink_refuse(struct rlink *l, enum relay_refusal reason, const char *text)
 
 	snprintf(m.text, sizeof m.text, "%s", text ? text : relay_refusal_text((uint8_t)reason));
 	r->stats.refused++;
-	log_event(r->cfg.log, LOG_RELAY, reason <= RELAY_REFUSE_NOT_MEMBER ? LOG_WARN : LOG_DEBUG,
-		  "link refused", "peer=%s engine=%llu reason=%s", l->address,
-		  (unsigned long long)l->engine, m.text);
+	if (reason == RELAY_REFUSE_VERSION)
+		rguard_failed(l, GUARD_VERSION, m.text);
+	else if (reason == RELAY_REFUSE_LOG_ID)
+		rguard_failed(l, GUARD_LOG_ID, m.text);
+	else if (reason == RELAY_REFUSE_SECRET)
+		rguard_failed(l, GUARD_SECRET, m.text);
+	else if (reason == RELAY_REFUSE_REPLAY)
+		rguard_failed(l, GUARD_REPLAY, m.text);
+	else
+		log_event(r->cfg.log, LOG_RELAY, reason == RELAY_REFUSE_NOT_MEMBER ? LOG_WARN : LOG_DEBUG,
+			  "link refused", "peer=%s engine=%llu reason=%s", l->address,
+			  (unsigned long long)l->engine, m.text);
 	buf_reset(&r->scratch);
 	relay_refuse_encode(&r->scratch, &m);
 	rlink_send_scratch(l);
@@ -228,6 +241,11 @@ void rlink_bad(struct rlink *l, const char *what)
 	if (l->state == RLINK_DEAD)
 		return;
 	r->stats.protocol_errors++;
+	if (l->stranger) {
+		rguard_failed(l, GUARD_GARBAGE, what);
+		rlink_close(l);
+		return;
+	}
 	log_event(r->cfg.log, LOG_RELAY, LOG_WARN, "bad message", "peer=%s engine=%llu what=%s",
 		  l->address, (unsigned long long)l->engine, what);
 	if (l->state == RLINK_READY || !l->accepted) {
@@ -312,17 +330,16 @@ static void on_accepted(void *ctx, struct net_link *net)
 {
 	struct relay *r = ctx;
 
-	if (r->stranger_count >= RELAY_STRANGERS_MAX) {
-		log_event(r->cfg.log, LOG_RELAY, LOG_WARN, "too many strangers", "peer=%s",
-			  net->peer);
+	if (!rguard_admit(r, net)) {
 		net->ops->close_link(net);
 		return;
 	}
 	struct rlink *l = rlink_new(r, net);
 
+	net->rx_message_max = RELAY_GREETING_MAX;
 	l->state = RLINK_GREETING;
 	l->deadline_us = l->opened_us + 2 * r->cfg.heartbeat_limit_us;
-	r->stranger_count++;
+	rguard_add(l);
 }
 
 static void on_up(void *ctx, struct net_link *net)
@@ -413,7 +430,7 @@ static void on_not_member(struct rlink *l, struct reader *rd)
 	struct relay *r = l->r;
 	struct relay_not_member m;
 
-	if (!relay_not_member_decode(rd, &m)) {
+	if (!rlink_trusted(l) || !relay_not_member_decode(rd, &m)) {
 		rlink_bad(l, "not member");
 		return;
 	}
@@ -466,6 +483,26 @@ static void dispatch_ready(struct rlink *l, uint8_t type, struct reader *rd, con
 	}
 }
 
+static void dispatch_greeting(struct rlink *l, uint8_t type, struct reader *rd, const uint8_t *data, size_t bytes)
+{
+	if (bytes > RELAY_GREETING_MAX)
+		rlink_bad(l, "too long before the greeting");
+	else if (type == RELAY_PROOF)
+		relay_on_proof(l, rd);
+	else if (l->accepted && type == RELAY_HELLO)
+		relay_on_hello(l, data, bytes);
+	else if (!l->accepted && type == RELAY_CHALLENGE)
+		relay_on_challenge(l, data, bytes);
+	else if (!l->accepted && type == RELAY_WELCOME)
+		relay_on_welcome(l, rd);
+	else if (!l->accepted && type == RELAY_REFUSE)
+		relay_on_refuse(l, rd);
+	else if (!l->accepted && type == RELAY_NOT_MEMBER)
+		on_not_member(l, rd);
+	else
+		rlink_bad(l, "message before the greeting");
+}
+
 static void on_message(void *ctx, struct net_link *net, const void *data, size_t bytes)
 {
 	struct relay *r = ctx;
@@ -486,16 +523,8 @@ static void on_message(void *ctx, struct net_link *net, const void *data, size_t
 		rlink_bad(l, "empty message");
 	else if (l->state == RLINK_READY)
 		dispatch_ready(l, type, &rd, data, bytes);
-	else if (l->accepted && type == RELAY_HELLO)
-		relay_on_hello(l, &rd);
-	else if (!l->accepted && type == RELAY_WELCOME)
-		relay_on_welcome(l, &rd);
-	else if (!l->accepted && type == RELAY_REFUSE)
-		relay_on_refuse(l, &rd);
-	else if (!l->accepted && type == RELAY_NOT_MEMBER)
-		on_not_member(l, &rd);
 	else
-		rlink_bad(l, "message before the greeting");
+		dispatch_greeting(l, type, &rd, data, bytes);
 }
 
 const struct net_events relay_net_events = {
@@ -545,6 +574,8 @@ static void link_limits(struct relay *r, struct rlink *l, uint64_t now)
 	if (l->state != RLINK_READY) {
 		if (now < l->deadline_us)
 			return;
+		if (l->stranger && l->state == RLINK_GREETING)
+			rguard_failed(l, GUARD_SLOW, "did not greet in time");
 		relay_link_lost(r, l, RLOSS_TIMEOUT,
 				l->state == RLINK_DIALLING ? "dial timed out"
 							   : "no answer to the greeting");

@@ -40,6 +40,7 @@ static void on_tick(struct timer *t, void *ctx)
 	timer_arm(r->cfg.timers, t, now + r->cfg.heartbeat_us / TICKS_PER_HEARTBEAT);
 	forgive_absence(r, now);
 	relay_links_tick(r, now);
+	rguard_tick(r, now);
 	rvoters_tick(r, now);
 	rsuspect_tick(r, now);
 	rparent_tick(r, now);
@@ -71,6 +72,14 @@ bool relay_try_wait(struct relay *r)
 
 /* -- life ------------------------------------------------------------------------------------- */
 
+static void secret_free(struct relay *r)
+{
+	if (!r->secret)
+		return;
+	mac_forget(r->secret, r->secret_bytes);
+	mem_free(r->cfg.mem, r->secret, r->secret_bytes);
+}
+
 enum status relay_open(const struct relay_config *cfg, struct relay **relay_out, struct error *err)
 {
 	struct relay *r = MEM_NEW(cfg->mem, struct relay);
@@ -89,6 +98,7 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	r->cfg.fan_out = cfg->fan_out ? cfg->fan_out : 8;
 	r->cfg.heartbeat_us = cfg->heartbeat_us ? cfg->heartbeat_us : 100000;
 	r->cfg.heartbeat_limit_us = cfg->heartbeat_limit_us ? cfg->heartbeat_limit_us : 1000000;
+	r->cfg.name = cfg->name ? cfg->name : "";
 	rng_init(&r->rng, cfg->seed);
 	do
 		r->nonce = rng_next(&r->rng);
@@ -103,6 +113,13 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	map_init(&r->changed, cfg->mem);
 	buf_init(&r->scratch, cfg->mem);
 	timer_init(&r->tick, on_tick, r);
+	if (cfg->secret) {
+		ASSERT(cfg->entropy.fill && cfg->secret_bytes > 0);
+		r->secret = mem_alloc(cfg->mem, cfg->secret_bytes);
+		r->secret_bytes = cfg->secret_bytes;
+		memcpy(r->secret, cfg->secret, cfg->secret_bytes);
+	}
+	r->cfg.secret = NULL;
 
 	st = cfg->net_ops->open(&nc, &r->net, err);
 	if (st != ST_OK)
@@ -118,6 +135,7 @@ close_net:
 	cfg->net_ops->close(r->net);
 free_relay:
 	buf_fini(&r->scratch);
+	secret_free(r);
 	MEM_FREE(cfg->mem, r);
 	return st;
 }
@@ -148,6 +166,7 @@ void relay_close(struct relay *r)
 	map_fini(&r->exported);
 	map_fini(&r->changed);
 	buf_fini(&r->scratch);
+	secret_free(r);
 	VEC_FINI(mem, &r->turn);
 	mem_free(mem, r->members, r->member_count * sizeof *r->members);
 	mem_free(mem, r->nodes, r->member_count * sizeof *r->nodes);
@@ -346,4 +365,5 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 {
 	*out = r->stats;
 	out->links = r->link_count;
+	out->strangers = r->guard.strangers;
 }

@@ -65,6 +65,11 @@ struct relay_events {
 	/* No contact of relay_join() answered; it goes on trying. cause for the log and the operator. */
 	void (*join_waiting)(void *ctx, const char *cause);
 	/*
+	 * All contacts of relay_join() answered, and refuse for a reason that waiting does not change (another secret,
+	 * cluster or version). It goes on trying, unless it is told otherwise. advice says what to do. NULL: as waiting.
+	 */
+	void (*join_refused)(void *ctx, const char *cause, const char *advice);
+	/*
 	 * The engine's log window: the encoded batch that contains index @from, whole; NULL: it is gone, or not
 	 * there yet (from > last). *first_out, *last_out: its indexes. Lent until return. A child always continues
 	 * at last_out + 1.
@@ -86,6 +91,14 @@ struct relay_config {
 	const char *provider;
 	void *net_backend;            /* sim: the simulated host */
 	const char *listen;           /* host:port */
+	const char *name;             /* the engine's, for the other side's log; NULL: none */
+	/*
+	 * What every engine of the cluster knows and proves to know before a link is of any use; copied. NULL: there is
+	 * none, and nobody with one is talked to. entropy is needed with it.
+	 */
+	const void *secret;
+	size_t secret_bytes;
+	struct entropy entropy;
 	const struct relay_events *events;
 	void *ctx;
 	uint32_t fan_out;             /* 0: 8 */
@@ -146,6 +159,8 @@ struct relay_stats {
 	uint64_t unicast_dropped;  /* no way known, or the link's backlog was over its bound */
 	uint64_t log_batches_out, log_batches_in;
 	uint64_t protocol_errors, refused, parent_changes;
+	uint64_t strangers;        /* accepted links that have not proved themselves, now */
+	uint64_t strangers_closed; /* closed for want of room or for their address's rate, without a word */
 };
 void relay_stats(const struct relay *r, struct relay_stats *out);
 

@@ -20,6 +20,7 @@
 #define VALENCE_NET_RELAY_RELAY_INT_H
 
 #include "base/list.h"
+#include "base/mac.h"
 #include "base/map.h"
 #include "net/relay/relay.h"
 #include "net/relay/relay_wire.h"
@@ -30,7 +31,7 @@
 #define RELAY_UNICAST_BACKLOG_MAX (32u << 20) /* over: unicast is dropped */
 #define RELAY_VOTER_BACKLOG_MAX (64u << 20)   /* over: consensus messages are dropped; they are repeated */
 #define RELAY_LOCAL_MAX (64u << 20)           /* bytes waiting for delivery to self; over: dropped */
-#define RELAY_STRANGERS_MAX 256               /* accepted links without a hello */
+#define RELAY_STRANGERS_MAX 256               /* accepted links that have not proved themselves; over: the oldest goes */
 #define RELAY_JOINERS_MAX 64
 #define RELAY_HOPS_MAX 64
 #define RELAY_CANDIDATES 12
@@ -44,6 +45,14 @@ enum rlink_state {
 	RLINK_READY,
 	RLINK_CLOSING,  /* bye or refusal sent; nothing is heard any more */
 	RLINK_DEAD,
+};
+
+/* What a handshake keeps until its end. */
+struct rgreeting {
+	struct relay_hello hello;   /* at the acceptor: what the dialler claims, not believed before its proof */
+	uint8_t said[RELAY_GREETING_MAX]; /* the hello as it went over the link */
+	uint32_t said_bytes;
+	uint8_t own[MAC_BYTES], theirs[MAC_BYTES]; /* the proof that we send; that we expect */
 };
 
 /* Why a link is no more. */
@@ -62,6 +71,9 @@ struct rlink {
 	enum rlink_state state;
 	enum relay_role role; /* 0: an accepted link before its hello */
 	bool accepted;
+	bool stranger;        /* accepted, and counted among those that have not proved themselves */
+	bool challenged, proved; /* a challenge was sent or answered; the peer knows the secret */
+	struct rgreeting *greeting;
 	uint64_t serial;
 	engine_id engine;     /* the peer; 0: not a member, or not known */
 	uint64_t voter, nonce;
@@ -123,12 +135,32 @@ struct candidate { engine_id id; char address[NET_ADDRESS_MAX]; };
 struct join_state {
 	bool active, accepted;
 	char (*contacts)[NET_ADDRESS_MAX];
-	uint32_t contact_count, at, tried;
+	uint32_t contact_count, at, tried, refused; /* refused: of the tried, for a reason that stays */
 	uint8_t *request;
 	size_t request_bytes;
 	struct rlink *link;
 	uint64_t next_us, calls; /* calls: of relay_join(), to notice one inside a callback */
-	char cause[160];
+	char cause[300];
+	const char *advice; /* to the last such refusal */
+};
+
+/* What is refused, in kinds whose lines in the log are limited each by itself. */
+enum guard_kind {
+	GUARD_GARBAGE, GUARD_VERSION, GUARD_LOG_ID, GUARD_SECRET, GUARD_REPLAY, GUARD_SLOW, GUARD_CROWD, GUARD_RATE,
+	GUARD_BY_PEER, /* we are the one refused */
+	GUARD_KINDS
+};
+
+#define GUARD_HOSTS 128
+#define GUARD_SEEN 256
+
+/* See guard.c. */
+struct guard {
+	uint32_t strangers;
+	struct { uint64_t since_us, shown, hidden; char peer[NET_ADDRESS_MAX]; } lines[GUARD_KINDS];
+	struct { uint64_t host, until_us; } hosts[GUARD_HOSTS]; /* where failures came from: hash; their allowance is used up to */
+	uint64_t seen[GUARD_SEEN]; /* beginnings of the challenges of hellos that were proved */
+	uint32_t seen_at;
 };
 
 struct relay {
@@ -141,8 +173,11 @@ struct relay {
 	uint32_t attaches;
 	struct list links, dead;
 	VEC(struct rlink *) turn; /* of relay_links_tick() */
-	uint32_t link_count, stranger_count;
+	uint32_t link_count;
+	struct guard guard;
 	struct buf scratch;
+	uint8_t *secret; /* NULL: none */
+	size_t secret_bytes;
 
 	engine_id self;
 	uint64_t self_voter, config_voter; /* by relay_set_self() and relay_set_voters() */
@@ -225,10 +260,33 @@ uint64_t relay_silence_us(const struct relay *r);
 
 /* greet.c: hello, welcome, refuse, ident */
 void relay_greet(struct rlink *l);
-void relay_on_hello(struct rlink *l, struct reader *rd);
+void relay_on_hello(struct rlink *l, const uint8_t *data, size_t bytes);
+void relay_greet_proved(struct rlink *l); /* accepted, and its proof was right: judge its hello */
+bool relay_log_differs(const struct relay *r, uint64_t log_id);
 void relay_on_welcome(struct rlink *l, struct reader *rd);
 void relay_on_refuse(struct rlink *l, struct reader *rd);
 void relay_on_ident(struct rlink *l, struct reader *rd);
+
+/* prove.c: that both sides know the secret */
+void rprove_begin(struct rlink *l, struct relay_hello *m); /* dialled: before the hello is encoded into r->scratch */
+void rprove_said(struct rlink *l, const uint8_t *data, size_t bytes); /* this hello, sent or received */
+void rprove_challenge(struct rlink *l);
+void relay_on_challenge(struct rlink *l, const uint8_t *data, size_t bytes);
+void relay_on_proof(struct rlink *l, struct reader *rd);
+/* What the peer says now may be believed: there is no secret, or it proved that it knows it. */
+static inline bool rlink_trusted(const struct rlink *l) { return !l->r->secret || l->proved; }
+void rgreeting_free(struct rlink *l);
+
+/* guard.c: strangers, and the log lines about them */
+bool rguard_admit(struct relay *r, const struct net_link *net); /* false: this one is to be closed */
+void rguard_add(struct rlink *l);
+void rguard_release(struct rlink *l);
+/* One line in the log, or one more in the count of those that are not shown. */
+void rguard_log(struct relay *r, enum guard_kind kind, const char *event, const char *peer, uint64_t engine,
+		const char *name, const char *reason);
+void rguard_failed(struct rlink *l, enum guard_kind kind, const char *reason); /* of a stranger: also counted for its address */
+bool rguard_seen(struct relay *r, const uint8_t *challenge, bool add);
+void rguard_tick(struct relay *r, uint64_t now);
 
 /* parent.c: finding and keeping a parent */
 void rparent_members_changed(struct relay *r);
@@ -290,6 +348,8 @@ void rsuspect_fini(struct relay *r);
 void rjoin_tick(struct relay *r, uint64_t now);
 void rjoin_welcomed(struct relay *r, struct rlink *l);
 void rjoin_failed(struct relay *r, const char *cause);
+/* This link is refused for a reason that stays; its loss follows. */
+void rjoin_refused(struct relay *r, const struct rlink *l, const char *cause, const char *advice);
 void rjoin_fini(struct relay *r);
 void rjoin_became_member(struct relay *r);
 void relay_on_join_request(struct rlink *l, const uint8_t *data, size_t bytes);

@@ -3,16 +3,31 @@
  */
 #include "net/relay/relay_wire.h"
 
+#include <string.h>
+
 #define PUT_u8(b, m, name) put_u8(b, (m)->name)
 #define PUT_u16(b, m, name) put_u16(b, (m)->name)
 #define PUT_u32(b, m, name) put_u32(b, (m)->name)
 #define PUT_u64(b, m, name) put_u64(b, (m)->name)
 #define PUT_str(b, m, name) put_str(b, (m)->name)
+#define PUT_b32(b, m, name) buf_put(b, (m)->name, sizeof(m)->name)
 #define GET_u8(r, m, name) (m)->name = get_u8(r)
 #define GET_u16(r, m, name) (m)->name = get_u16(r)
 #define GET_u32(r, m, name) (m)->name = get_u32(r)
 #define GET_u64(r, m, name) (m)->name = get_u64(r)
 #define GET_str(r, m, name) text_get(r, (m)->name)
+
+#define GET_b32(r, m, name) raw_get(r, (m)->name, sizeof(m)->name)
+
+static void raw_get(struct reader *r, uint8_t *out, size_t bytes)
+{
+	const uint8_t *p = get_raw(r, bytes);
+
+	if (p)
+		memcpy(out, p, bytes);
+	else
+		memset(out, 0, bytes);
+}
 
 static void text_get(struct reader *r, char out[RELAY_TEXT_MAX])
 {
@@ -64,7 +79,25 @@ const char *relay_refusal_text(uint8_t reason)
 		return "is this engine itself";
 	case RELAY_REFUSE_DUPLICATE:
 		return "has a newer link";
+	case RELAY_REFUSE_SECRET:
+		return "another secret";
+	case RELAY_REFUSE_REPLAY:
+		return "repeats an earlier greeting";
 	default:
 		return "refused for an unknown reason";
+	}
+}
+
+const char *relay_refusal_advice(uint8_t reason)
+{
+	switch (reason) {
+	case RELAY_REFUSE_VERSION:
+		return "run the same version of valence everywhere";
+	case RELAY_REFUSE_LOG_ID:
+		return "it is of another cluster: look at --join and --data";
+	case RELAY_REFUSE_SECRET:
+		return "give every engine the same --secret-file, or none of them one";
+	default:
+		return "";
 	}
 }

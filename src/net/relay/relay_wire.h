@@ -5,11 +5,24 @@
  * str is a varint length and at most RELAY_TEXT_MAX - 1 bytes. What carries payload (unicast, log,
  * voter, join) has a fixed head instead, whose size is a multiple of 8, and the payload behind it.
  *
- * History: version 1, the first.
+ * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
+ * a hello has a name and a challenge.
  *
- * The dialler begins with hello; the answer is welcome or refuse. Before the welcome nothing else
- * is sent. A hello and a refuse may be longer than their schema (a later version's), everything
- * else must be exact.
+ * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
+ * challenge or refuse; then each side proves that it knows the secret, the dialler first:
+ *
+ *   dialler   hello  --------------------------------------->
+ *                    <---------------------------  challenge    acceptor
+ *             proof  --------------------------------------->
+ *                    <-------------------  proof, welcome or refuse
+ *
+ * A proof is the HMAC-SHA-256, under the secret, of 16 bytes that say whose it is (RELAY_LABEL_*),
+ * then the whole hello and the whole challenge as they were sent, each behind its length (u32). So
+ * it holds for this version, cluster, pair of engines and addresses, direction and pair of fresh
+ * challenges only.
+ *
+ * Before the welcome nothing else is sent but "not member", behind the acceptor's proof. A hello
+ * and a refuse may be longer than their schema (a later version's), everything else must be exact.
  */
 #ifndef VALENCE_NET_RELAY_RELAY_WIRE_H
 #define VALENCE_NET_RELAY_RELAY_WIRE_H
@@ -18,8 +31,13 @@
 #include "net/net.h"
 
 #define RELAY_MAGIC 0x6c76766cu /* "lvvl" */
-#define RELAY_VERSION 1
+#define RELAY_VERSION 2
 #define RELAY_TEXT_MAX 128
+#define RELAY_CHALLENGE_BYTES 32
+#define RELAY_GREETING_MAX 2048 /* bytes of a message before the welcome */
+#define RELAY_LABEL_BYTES 16
+#define RELAY_LABEL_DIALLER "valence dialler" /* with its NUL */
+#define RELAY_LABEL_ACCEPTOR "valence acceptor"
 
 enum relay_type {
 	RELAY_HELLO = 1,
@@ -37,6 +55,8 @@ enum relay_type {
 	RELAY_JOIN_REPLY = 13,
 	RELAY_IDENT = 14,      /* the sender's ids have changed since its hello */
 	RELAY_NOT_MEMBER = 15, /* the engine with this id was removed */
+	RELAY_CHALLENGE = 16,  /* to a hello: prove that you know the secret */
+	RELAY_PROOF = 17,
 };
 
 /* What the dialler wants of the link. */
@@ -56,6 +76,8 @@ enum relay_refusal {
 	RELAY_REFUSE_FULL = 6,
 	RELAY_REFUSE_SELF = 7,       /* the dialler dialled itself */
 	RELAY_REFUSE_DUPLICATE = 8,  /* an older hello than that of a living link */
+	RELAY_REFUSE_SECRET = 9,     /* another secret, or only one side has one */
+	RELAY_REFUSE_REPLAY = 10,    /* this hello came before */
 };
 
 enum relay_farewell {
@@ -69,7 +91,12 @@ enum relay_farewell {
 	X(u32, magic) X(u16, version) X(u8, role) X(u64, log_id) X(u64, engine) X(u64, voter)     \
 	X(u64, nonce)  /* of the sender's process: tells a restart */                             \
 	X(u32, attach) /* counts the sender's hellos: the newest says where it is */              \
-	X(str, address)
+	X(u8, proves)  /* 1: the sender has a secret, and challenge is fresh; 0: zeros */         \
+	X(b32, challenge) X(str, address) X(str, name)
+#define RELAY_CHALLENGE_FIELDS(X)                                                                 \
+	X(u16, version) X(u64, log_id) X(u64, engine) X(u64, voter) X(u64, nonce)                 \
+	X(b32, challenge) X(str, address) X(str, name)
+#define RELAY_PROOF_FIELDS(X) X(b32, mac)
 #define RELAY_WELCOME_FIELDS(X)                                                                   \
 	X(u64, log_id) X(u64, engine) X(u64, voter) X(u64, nonce)                                 \
 	X(u32, depth) X(u32, children) X(u64, silence_us) X(u64, leader) X(u64, log_last)
@@ -88,6 +115,8 @@ enum relay_farewell {
 #define RELAY_SCHEMAS(S)                                                                          \
 	S(hello, RELAY_HELLO, RELAY_HELLO_FIELDS, true)                                           \
 	S(welcome, RELAY_WELCOME, RELAY_WELCOME_FIELDS, false)                                    \
+	S(challenge, RELAY_CHALLENGE, RELAY_CHALLENGE_FIELDS, false)                              \
+	S(proof, RELAY_PROOF, RELAY_PROOF_FIELDS, false)                                          \
 	S(refuse, RELAY_REFUSE, RELAY_REFUSE_FIELDS, true)                                        \
 	S(bye, RELAY_BYE, RELAY_BYE_FIELDS, false)                                                \
 	S(heartbeat, RELAY_HEARTBEAT, RELAY_HEARTBEAT_FIELDS, false)                              \
@@ -101,6 +130,7 @@ enum relay_farewell {
 #define RELAY_C_u32(name) uint32_t name
 #define RELAY_C_u64(name) uint64_t name
 #define RELAY_C_str(name) char name[RELAY_TEXT_MAX]
+#define RELAY_C_b32(name) uint8_t name[32]
 #define RELAY_FIELD(type, name) RELAY_C_##type(name);
 /*
  * struct relay_<x>; relay_<x>_encode appends type and fields to b; relay_<x>_decode reads the
@@ -131,5 +161,7 @@ _Static_assert(sizeof(struct relay_plain_head) == 8, "on the wire");
 #define RELAY_PAYLOAD_MAX (NET_MESSAGE_MAX - 24)
 
 const char *relay_refusal_text(uint8_t reason);
+/* What an operator does about it; "": it passes by itself. */
+const char *relay_refusal_advice(uint8_t reason);
 
 #endif

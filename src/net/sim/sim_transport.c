@@ -203,6 +203,10 @@ static void deliver_message(struct sim_transport *t, struct sim_conn *c, uint8_t
 		c->sn->counters.dropped++;
 		return;
 	}
+	if (end->link.rx_message_max && msg->bytes > end->link.rx_message_max) {
+		sim_conn_break(c, false);
+		return;
+	}
 	c->sn->counters.delivered++;
 	end->link.rx_bytes += msg->bytes;
 	t->cfg.events->message(t->cfg.ctx, &end->link, msg->data, msg->bytes);

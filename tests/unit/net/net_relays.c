@@ -370,6 +370,14 @@ static void on_join_waiting(void *ctx, const char *cause)
 	n->waiting++;
 }
 
+static void on_join_refused(void *ctx, const char *cause, const char *advice)
+{
+	struct node *n = ctx;
+
+	snprintf(n->last_waiting, sizeof n->last_waiting, "%s: %s", cause, advice);
+	n->refused_for_good++;
+}
+
 static const struct relay_events node_events = {
 	.message = on_message,
 	.log_batch = on_log_batch,
@@ -380,6 +388,7 @@ static const struct relay_events node_events = {
 	.join_reply = on_join_reply,
 	.not_member = on_not_member,
 	.join_waiting = on_join_waiting,
+	.join_refused = on_join_refused,
 	.log_get = on_log_get,
 	.log_last = on_log_last,
 	.log_first = on_log_first,
@@ -417,6 +426,10 @@ static void node_open(struct node *n)
 		.net_ops = &net_ops_sim,
 		.net_backend = n->host,
 		.listen = sim_host_address(n->host),
+		.name = n->logger.name,
+		.secret = c->secret,
+		.secret_bytes = c->secret ? strlen(c->secret) : 0,
+		.entropy = entropy_rng(&n->entropy),
 		.events = &node_events,
 		.ctx = n,
 		.fan_out = c->fan_out,
@@ -425,6 +438,7 @@ static void node_open(struct node *n)
 
 	n->logger = c->logger;
 	snprintf(n->logger.name, sizeof n->logger.name, "n%u", n->number);
+	rng_init(&n->entropy, rng_next(&c->rng));
 	timers_init(&n->timers, &c->mem);
 	if (relay_open(&cfg, &n->relay, &err) != ST_OK) {
 		fprintf(stderr, "node %u: %s\n", n->number, err.message);
@@ -451,7 +465,13 @@ static struct node *node_new(struct relays *c, bool voter)
 static void write_line(void *ctx, const char *line, uint32_t bytes)
 {
 	struct relays *c = ctx;
+	char text[1024];
 
+	snprintf(text, sizeof text, "%.*s", (int)bytes, line);
+	if (c->tap)
+		c->tap(c, text);
+	if (!getenv("NET_TEST_LOG") && strstr(text, " error ") == NULL)
+		return;
 	fprintf(stderr, "%llu %.*s", (unsigned long long)c->now_us, (int)bytes, line);
 }
 
@@ -461,6 +481,12 @@ static uint64_t wall_of(void *ctx)
 }
 
 void relays_init(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voters, uint32_t fan_out)
+{
+	relays_init_secret(c, "all of them know this", seed, nodes, voters, fan_out);
+}
+
+void relays_init_secret(struct relays *c, const char *secret, uint64_t seed, uint32_t nodes, uint32_t voters,
+			uint32_t fan_out)
 {
 	struct member_list l = {.index = 0};
 	struct member_list none = {.index = 0};
@@ -474,10 +500,11 @@ void relays_init(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voter
 	c->logger.ctx_clock = c;
 	/* NET_TEST_LOG=debug shows what the relays say */
 	if (!getenv("NET_TEST_LOG") || !logger_parse_levels(&c->logger, getenv("NET_TEST_LOG")))
-		logger_set_levels(&c->logger, LOG_ERROR);
+		logger_set_levels(&c->logger, LOG_WARN);
 	c->now_us = 1000000;
 	c->fan_out = fan_out;
 	c->batch_bytes = 200;
+	c->secret = secret;
 	c->voter_count = voters;
 	c->sn = sim_net_new(&c->mem, relays_clock(c), seed ^ 0x5eed);
 	l.at = mem_alloc(&c->mem, (RELAYS_NODES_MAX + 1) * 4 * sizeof *l.at);

@@ -25,6 +25,7 @@ struct node {
 	struct relay *relay; /* NULL: crashed */
 	struct timers timers;
 	struct logger logger;
+	struct rng entropy;
 	engine_id id;
 	uint64_t voter;
 	char location[64];
@@ -33,13 +34,13 @@ struct node {
 	uint32_t members_version;
 	bool joining;
 	engine_id join_id;          /* given by the join record that is on its way */
-	uint64_t not_members, gone, waiting, replies, refusals, suspects;
+	uint64_t not_members, gone, waiting, replies, refusals, suspects, refused_for_good;
 	uint64_t gaps;              /* batches that did not continue the log: must stay 0 */
 	VEC(uint64_t) got;          /* unicast: from << 32 | payload */
 	VEC(uint64_t) voter_got;
 	engine_id last_suspect;
 	uint64_t last_suspect_us;
-	char last_cause[96], last_waiting[160];
+	char last_cause[96], last_waiting[400];
 };
 
 struct log_batch { seq_index first, last; uint32_t members_version, bytes; uint8_t *data; };
@@ -60,12 +61,16 @@ struct relays {
 	uint32_t leader; /* node number */
 	bool auto_remove;
 	uint64_t removals, heartbeat_limit_us;
+	const char *secret;      /* of nodes that are opened from now on; NULL: none */
+	void (*tap)(struct relays *c, const char *line); /* sees each line of the log; may be NULL */
 	uint32_t fan_out, batch_bytes;
 };
 
 /* @voters nodes are voters, all are members from the start; node i has id i + 1. */
 void relays_init(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voters,
 		 uint32_t fan_out);
+void relays_init_secret(struct relays *c, const char *secret, uint64_t seed, uint32_t nodes, uint32_t voters,
+			uint32_t fan_out); /* relays_init() has one of its own; NULL: none */
 void relays_fini(struct relays *c);
 struct node *
 relays_add(struct relays *c); /* a node that is not a member; starts joining at the voters */

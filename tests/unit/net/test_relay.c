@@ -450,7 +450,7 @@ static void test_relay_other_log(void)
 	relay_set_log_id(n->relay, 77);
 	relays_run(&c, 3000000);
 	CU_ASSERT_EQUAL(n->replies, 0);
-	CU_ASSERT(n->waiting >= 1);
+	CU_ASSERT(n->refused_for_good >= 1);
 	CU_ASSERT_PTR_NOT_NULL(strstr(n->last_waiting, "the log here is 1234567890abcdef"));
 	end(8);
 }

@@ -144,6 +144,10 @@ static bool side_open(struct side *s)
 		.net_ops = &net_ops_ofi,
 		.provider = "tcp",
 		.listen = "127.0.0.1:0",
+		.name = "side",
+		.secret = "both of them know this",
+		.secret_bytes = 22,
+		.entropy = entropy_system(),
 		.events = &side_events,
 		.ctx = s,
 	};

@@ -41,6 +41,7 @@ struct net_link {
 	void *user;                   /* the user's; NULL at first */
 	char peer[NET_ADDRESS_MAX];   /* address dialled, or of the peer as far as known, for logs */
 	bool accepted;                /* came in, or was dialled */
+	const char *refused;          /* when it goes down with ST_AUTH: why */
 	size_t backlog_bytes;         /* given to net_send and not yet handed to the fabric */
 	uint64_t rx_bytes;            /* came in so far, pieces of unfinished messages included: a sign of life */
 	/*
@@ -57,10 +58,13 @@ struct net_events {
 	void (*message)(void *ctx, struct net_link *link, const void *data, size_t bytes);
 	/*
 	 * The link is dead: refused (no listener there: ST_CONNECTION_REFUSED), broken or closed by the peer
-	 * (ST_CONNECTION), or a dial timed out (ST_WAIT). Not called for links we closed ourselves.
+	 * (ST_CONNECTION), a dial timed out (ST_WAIT), or the secrets do not match (ST_AUTH: a back end that asks for
+	 * a proof before it lets in, see net_config). Not called for links we closed ourselves.
 	 */
 	void (*down)(void *ctx, struct net_link *link, enum status why);
 	void (*drained)(void *ctx, struct net_link *link); /* backlog fell under NET_BACKLOG_LOW after being over */
+	/* Somebody dialled us and was not let in; no link of it was shown. May be NULL. */
+	void (*turned_away)(void *ctx, const char *peer, enum status why, const char *reason);
 };
 #define NET_BACKLOG_LOW (256u << 10)
 
@@ -72,6 +76,13 @@ struct net_config {
 	void *ctx;               /* for events */
 	const char *provider;    /* "tcp", "verbs", … as the back end understands it */
 	void *backend;           /* sim: the simulated network; else NULL */
+	/*
+	 * What both ends of a link know; lent, NULL: none. A back end whose library cannot bear strangers asks for a
+	 * proof of it before a link exists; the others leave it to the relay, which asks in any case.
+	 */
+	const void *secret;
+	size_t secret_bytes;
+	struct entropy entropy;
 };
 
 struct net { const struct net_ops *ops; };

@@ -254,7 +254,7 @@ static void on_down(void *ctx, struct net_link *link, enum status why)
 }
 
 static const struct net_events stranger_events = {on_accepted, on_up, on_their_message, on_down,
-						  on_up};
+						  on_up, NULL};
 
 static void send_bytes(struct world *w, uint8_t which, const void *data, size_t bytes)
 {

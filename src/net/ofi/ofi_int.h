@@ -14,6 +14,8 @@
 #ifndef VALENCE_NET_OFI_OFI_INT_H
 #define VALENCE_NET_OFI_OFI_INT_H
 
+#include <dirent.h>
+
 #include <rdma/fabric.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>
@@ -22,6 +24,7 @@
 #include <rdma/fi_errno.h>
 
 #include "base/list.h"
+#include "base/mac.h"
 #include "base/map.h"
 #include "net/net.h"
 
@@ -32,6 +35,10 @@
 #define OFI_BUFFERS_MAX 1024   /* send buffers of the transport; without one a link waits */
 #define OFI_ASSEMBLY_KEEP (1u << 20) /* a larger buffer is given back after its message */
 #define OFI_DIAL_US 2000000u
+#define OFI_EVENTS_MAX 256     /* connection events in one progress */
+#define OFI_NONCE_BYTES 16
+#define OFI_GATE_MAX 56        /* what a provider carries with a connection request */
+#define OFI_GATE_USED 256
 #define OFI_API FI_VERSION(1, 17)
 
 /* What we know of a provider. */
@@ -49,6 +56,7 @@ struct ofi_op {
 	struct list l;              /* of the link, while the fabric has it; or in the pool */
 	enum ofi_op_kind kind;
 	struct ofi_link *link;
+	uint32_t dial;              /* of the link's when it was posted */
 	struct net_msg *msg;        /* OFI_SEND_DIRECT: referenced */
 	uint32_t bytes;
 	struct fid_mr *mr;          /* of data, where the fabric wants memory registered */
@@ -69,6 +77,10 @@ struct ofi_link {
 	enum status why;
 	struct fid_ep *ep;
 	uint64_t deadline_us;        /* of the dial */
+	struct fi_info *info;        /* of the dial, while it is one with a secret: it takes two endpoints */
+	uint32_t dial;               /* which endpoint this is */
+	bool gated, entered;         /* the peer has not shown its proof; ours was sent */
+	uint8_t nonce[OFI_NONCE_BYTES], opened[MAC_BYTES];
 	struct list queue;           /* ofi_queued */
 	struct list ops;
 	uint32_t tx_pieces, rx_pieces;
@@ -77,6 +89,8 @@ struct ofi_link {
 	uint8_t *assembly;
 	uint32_t assembly_cap, assembly_bytes, assembly_have;
 };
+
+struct ofi_seen { uint64_t cookie, since_us; int fd; uint32_t round; };
 
 struct ofi_net {
 	struct net net;
@@ -96,6 +110,21 @@ struct ofi_net {
 	uint32_t buffers;
 	uint32_t dialling;
 	uint32_t drained_pending;
+	struct {
+		uint8_t key[MAC_BYTES]; /* of this process: makes cookies */
+		uint64_t used[OFI_GATE_USED];
+		uint32_t used_at;
+	} gate;
+	struct {
+		int epoll_fd;       /* of the listener alone: somebody knocked */
+		uint16_t port;      /* as in the address; 0: there is no door to look after */
+		DIR *fds;           /* descriptors of this process */
+		uint32_t turns, round;
+		uint32_t requests;  /* in this round */
+		bool knock;         /* in this round, somebody came */
+		uint64_t next_look_us, next_line_us, next_knock_us, closed;
+		VEC(struct ofi_seen) seen;
+	} door;
 };
 
 /* ofi_provider.c */
@@ -118,5 +147,23 @@ int ofi_link_flush(struct ofi_link *l);
 void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok);
 void ofi_links_reap(struct ofi_net *n);
 void ofi_pool_fini(struct ofi_net *n);
+int ofi_link_redial(struct ofi_link *l, const void *param, size_t bytes); /* by a new endpoint */
+
+/* ofi_gate.c: private data of connection requests; each returns how many bytes to send, 0: none */
+enum ofi_gate { OFI_GATE_OPEN, OFI_GATE_SHUT };
+size_t ofi_gate_knock(struct ofi_link *l, uint8_t out[OFI_GATE_MAX]);
+/* To a rejection. 0: it is over, why_out says how. */
+size_t ofi_gate_answer(struct ofi_link *l, const uint8_t *data, size_t bytes, uint8_t out[OFI_GATE_MAX],
+		       enum status *why_out);
+bool ofi_gate_passed(struct ofi_link *l, const uint8_t *data, size_t bytes); /* of the acceptance */
+enum ofi_gate ofi_gate_judge(struct ofi_net *n, const char *peer, const uint8_t *data, size_t bytes,
+			     uint8_t out[OFI_GATE_MAX], size_t *out_bytes);
+size_t ofi_gate_busy(uint8_t out[OFI_GATE_MAX]);
+
+/* ofi_door.c */
+void ofi_door_open(struct ofi_net *n);
+void ofi_door_close(struct ofi_net *n);
+void ofi_door_knock(struct ofi_net *n);
+void ofi_door_turn(struct ofi_net *n);
 
 #endif

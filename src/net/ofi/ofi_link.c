@@ -117,6 +117,7 @@ static int post_more(struct ofi_link *l, uint32_t until)
 			return -FI_ENOMEM;
 		op->kind = OFI_RECV;
 		op->link = l;
+		op->dial = l->dial;
 		list_push_back(&l->ops, &op->l);
 		rc = post_recv(l, op);
 		if (rc == 0)
@@ -168,6 +169,22 @@ struct ofi_link *ofi_link_new(struct ofi_net *n, struct fi_info *info, const cha
 	return l;
 }
 
+int ofi_link_redial(struct ofi_link *l, const void *param, size_t bytes)
+{
+	struct ofi_net *n = l->net;
+	int rc;
+
+	map_remove(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid);
+	fi_close(&l->ep->fid);
+	l->ep = NULL;
+	l->dial++; /* what the old endpoint still completes is not of the new one */
+	l->rx_pieces = 0;
+	rc = open_endpoint(l, l->info);
+	if (l->ep)
+		map_put(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid, l);
+	return rc != 0 ? rc : fi_connect(l->ep, l->info->dest_addr, param, bytes);
+}
+
 static void queue_drop(struct ofi_link *l)
 {
 	while (!list_empty(&l->queue)) {
@@ -200,6 +217,9 @@ void ofi_link_close(struct ofi_link *l)
 		fi_close(&l->ep->fid);
 		l->ep = NULL;
 	}
+	if (l->info)
+		fi_freeinfo(l->info);
+	l->info = NULL;
 	list_remove(&l->all);
 	list_push_back(&n->closed, &l->all);
 }
@@ -248,6 +268,11 @@ void ofi_link_up(struct ofi_link *l)
 {
 	struct ofi_net *n = l->net;
 
+	if (l->state == OFI_DIALLING && l->gated) {
+		l->link.refused = "whoever answers there does not know the cluster's secret";
+		ofi_link_break(l, ST_AUTH);
+		return;
+	}
 	if (l->state == OFI_DIALLING) {
 		n->dialling--;
 		l->deadline_us = 0;
@@ -511,6 +536,10 @@ void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
 
 	switch (op->kind) {
 	case OFI_RECV:
+		if (op->dial != l->dial) {
+			op_free(n, op);
+			return;
+		}
 		if (ok && (l->state == OFI_ACCEPTING || l->state == OFI_DIALLING))
 			ofi_link_up(l); /* data may be read before the event that it is up */
 		if (ok && l->state == OFI_UP)

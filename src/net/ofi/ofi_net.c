@@ -52,6 +52,8 @@ static enum status ofi_open(const struct net_config *cfg, struct net **net_out, 
 		MEM_FREE(cfg->mem, n);
 		return ST_SYSTEM;
 	}
+	if (cfg->secret)
+		entropy_fill(&cfg->entropy, n->gate.key, sizeof n->gate.key);
 	*net_out = &n->net;
 	return ST_OK;
 }
@@ -126,6 +128,7 @@ static void ofi_close(struct net *net)
 		ofi_link_close(CONTAINER_OF(n->links.next, struct ofi_link, all));
 	drain_late(n);
 	ofi_pool_fini(n);
+	ofi_door_close(n);
 	close_fabric(n);
 	close(n->epoll_fd);
 	map_fini(&n->by_fid);
@@ -204,6 +207,7 @@ static enum status ofi_listen(struct net *net, const char *address, char bound_o
 		n->pep = NULL;
 		return ofi_error(err, "cannot listen on", address, rc);
 	}
+	ofi_door_open(n);
 	snprintf(bound, sizeof bound, "%s", address);
 	bound_address(n, host, bound);
 	memcpy(bound_out, bound, NET_ADDRESS_MAX);
@@ -235,16 +239,22 @@ static enum status ofi_connect(struct net *net, const char *address, struct net_
 	}
 	l = ofi_link_new(n, info, address, &rc);
 	if (l) {
+		uint8_t knock[OFI_GATE_MAX];
+		size_t bytes = ofi_gate_knock(l, knock);
+
 		l->state = OFI_DIALLING;
 		l->deadline_us = clock_now_us(&n->cfg.clock) + OFI_DIAL_US;
 		n->dialling++;
-		rc = fi_connect(l->ep, info->dest_addr, NULL, 0);
+		rc = fi_connect(l->ep, info->dest_addr, bytes ? knock : NULL, bytes);
+		if (bytes)
+			l->info = info; /* for the second request */
 		if (rc != 0)
 			ofi_link_break(l, ofi_status(rc) == ST_CONNECTION_REFUSED
 						  ? ST_CONNECTION_REFUSED
 						  : ST_CONNECTION);
 	}
-	fi_freeinfo(info);
+	if (!l || !l->info)
+		fi_freeinfo(info);
 	if (!l)
 		return ofi_error(err, "cannot dial", address, rc);
 	*link_out = &l->link;
@@ -258,56 +268,100 @@ static struct ofi_link *link_by_fid(struct ofi_net *n, fid_t fid)
 	return map_find(&n->by_fid, (uint64_t)(uintptr_t)fid);
 }
 
-static void accept_request(struct ofi_net *n, struct fi_info *info)
+static void accept_request(struct ofi_net *n, struct fi_info *info, const uint8_t *data, size_t bytes)
 {
 	char peer[NET_ADDRESS_MAX];
+	uint8_t reply[OFI_GATE_MAX];
+	size_t reply_bytes;
 	struct ofi_link *l;
 	int rc;
 
+	n->door.requests++;
 	ofi_address_format(info->dest_addr, peer);
+	if (ofi_gate_judge(n, peer, data, bytes, reply, &reply_bytes) != OFI_GATE_OPEN) {
+		fi_reject(n->pep, info->handle, reply, reply_bytes);
+		fi_freeinfo(info);
+		return;
+	}
 	l = ofi_link_new(n, info, peer, &rc);
 	if (!l) {
 		log_event(n->cfg.log, LOG_NET, LOG_WARN, "cannot accept", "peer=%s error=%s", peer,
 			  fi_strerror(-rc));
-		fi_reject(n->pep, info->handle, NULL, 0);
+		/* with data: one without says to a dialler that nobody is there */
+		fi_reject(n->pep, info->handle, reply, ofi_gate_busy(reply));
 		fi_freeinfo(info);
 		return;
 	}
 	l->state = OFI_ACCEPTING;
 	l->link.accepted = true;
-	rc = fi_accept(l->ep, NULL, 0);
+	rc = fi_accept(l->ep, reply_bytes ? reply : NULL, reply_bytes);
 	if (rc != 0)
 		ofi_link_close(l);
 	fi_freeinfo(info);
+}
+
+/* By an engine that is there: it wants a proof, or says why not. */
+static void rejected(struct ofi_link *l, const uint8_t *data, size_t bytes)
+{
+	uint8_t enter[OFI_GATE_MAX];
+	enum status why;
+	size_t enter_bytes = ofi_gate_answer(l, data, bytes, enter, &why);
+
+	if (!enter_bytes)
+		ofi_link_break(l, why);
+	else if (ofi_link_redial(l, enter, enter_bytes) != 0)
+		ofi_link_break(l, ST_CONNECTION);
 }
 
 /* An error names its endpoint, or nothing that we know any more. */
 static void eq_error(struct ofi_net *n)
 {
 	struct fi_eq_err_entry e;
+	uint8_t data[256];
 	struct ofi_link *l;
 
 	memset(&e, 0, sizeof e);
+	e.err_data = data;
+	e.err_data_size = sizeof data;
 	if (fi_eq_readerr(n->eq, &e, 0) < 0)
 		return;
 	l = e.fid ? link_by_fid(n, e.fid) : NULL;
 	if (!l)
 		return;
-	if (l->state == OFI_DIALLING && ofi_status(e.err) == ST_CONNECTION_REFUSED)
+	if (l->state == OFI_DIALLING && ofi_status(e.err) == ST_CONNECTION_REFUSED && e.err_data &&
+	    e.err_data_size > 0)
+		rejected(l, e.err_data, e.err_data_size);
+	else if (l->state == OFI_DIALLING && ofi_status(e.err) == ST_CONNECTION_REFUSED)
 		ofi_link_break(l, ST_CONNECTION_REFUSED);
 	else
 		ofi_link_break(l, ofi_status(e.err) == ST_WAIT ? ST_WAIT : ST_CONNECTION);
+}
+
+/* Before the library reads a byte of what the peer sent: it would believe it. */
+static void end_endpoint(struct ofi_net *n, struct ofi_link *l)
+{
+	map_remove(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid);
+	fi_close(&l->ep->fid);
+	l->ep = NULL;
 }
 
 static int read_events(struct ofi_net *n)
 {
 	int done = 0;
 
-	for (;;) {
-		struct fi_eq_cm_entry entry;
+	ofi_door_knock(n);
+	while (done < OFI_EVENTS_MAX) {
+		union {
+			struct fi_eq_cm_entry entry;
+			uint8_t room[sizeof(struct fi_eq_cm_entry) + 256];
+		} u;
 		uint32_t event;
-		ssize_t rc = fi_eq_read(n->eq, &event, &entry, sizeof entry, 0);
 		struct ofi_link *l;
+		ssize_t rc;
+		size_t bytes;
+
+		errno = 0; /* see ofi_door.c */
+		rc = fi_eq_read(n->eq, &event, &u, sizeof u, 0);
 
 		if (rc == -FI_EAVAIL) {
 			eq_error(n);
@@ -316,18 +370,23 @@ static int read_events(struct ofi_net *n)
 		}
 		if (rc < 0)
 			return done;
+		bytes = (size_t)rc > sizeof u.entry ? (size_t)rc - sizeof u.entry : 0;
 		done++;
 		switch (event) {
 		case FI_CONNREQ:
-			accept_request(n, entry.info);
+			accept_request(n, u.entry.info, u.entry.data, bytes);
 			break;
 		case FI_CONNECTED:
-			l = link_by_fid(n, entry.fid);
-			if (l)
+			l = link_by_fid(n, u.entry.fid);
+			if (l && l->state == OFI_DIALLING && !ofi_gate_passed(l, u.entry.data, bytes)) {
+				ofi_link_break(l, ST_AUTH);
+				end_endpoint(n, l);
+			} else if (l) {
 				ofi_link_up(l);
+			}
 			break;
 		case FI_SHUTDOWN:
-			l = link_by_fid(n, entry.fid);
+			l = link_by_fid(n, u.entry.fid);
 			if (l)
 				ofi_link_break(l, ST_CONNECTION);
 			break;
@@ -335,6 +394,7 @@ static int read_events(struct ofi_net *n)
 			break;
 		}
 	}
+	return done;
 }
 
 /* One batch of completions; 0: there were none. */
@@ -379,8 +439,9 @@ static int tell_broken(struct ofi_net *n)
 
 		ofi_link_close(l);
 		n->cfg.events->down(n->cfg.ctx, &l->link,
-				    why == ST_CONNECTION_REFUSED || why == ST_WAIT ? why
-										   : ST_CONNECTION);
+				    why == ST_CONNECTION_REFUSED || why == ST_WAIT || why == ST_AUTH
+					    ? why
+					    : ST_CONNECTION);
 		done++;
 	}
 	return done;
@@ -445,6 +506,7 @@ static int ofi_progress(struct net *net)
 	n->in_progress = true;
 	if (n->fabric) {
 		done += read_events(n);
+		ofi_door_turn(n);
 		for (int turn = 0; turn < TURNS_MAX; turn++) {
 			int got = read_completions(n);
 

@@ -319,28 +319,41 @@ static void tell_refused(struct rlink *l, const struct relay_refuse *m)
 	rguard_log(r, GUARD_BY_PEER, "refused by peer", l->address, l->expect, "", text);
 }
 
-void relay_on_refuse(struct rlink *l, struct reader *rd)
+static void refused(struct rlink *l, const struct relay_refuse *m)
 {
 	struct relay *r = l->r;
-	struct relay_refuse m;
 	char cause[RELAY_TEXT_MAX];
 
-	if (!relay_refuse_decode(rd, &m)) {
-		rlink_bad(l, "refuse");
-		return;
-	}
-	tell_refused(l, &m);
-	if (l->role == RELAY_ROLE_PROBE && (m.reason == RELAY_REFUSE_SELF || refuses_for_good(m.reason))) {
+	tell_refused(l, m);
+	if (l->role == RELAY_ROLE_PROBE && (m->reason == RELAY_REFUSE_SELF || refuses_for_good(m->reason))) {
 		l->engine = 0;
 		rsuspect_probe_answered(r, l); /* somebody else is there now */
 		return;
 	}
 	if (l->role == RELAY_ROLE_PROBE)
 		l->engine = l->expect;
-	snprintf(cause, sizeof cause, "%s", m.text[0] ? m.text : relay_refusal_text(m.reason));
-	if (refuses_for_good(m.reason) && l->role != RELAY_ROLE_PROBE)
-		rjoin_refused(r, l, cause, relay_refusal_advice(m.reason));
+	snprintf(cause, sizeof cause, "%s", m->text[0] ? m->text : relay_refusal_text(m->reason));
+	if (refuses_for_good(m->reason) && l->role != RELAY_ROLE_PROBE)
+		rjoin_refused(r, l, cause, relay_refusal_advice(m->reason));
 	relay_link_lost(r, l, RLOSS_CLOSED, cause);
+}
+
+void relay_on_refuse(struct rlink *l, struct reader *rd)
+{
+	struct relay_refuse m;
+
+	if (relay_refuse_decode(rd, &m))
+		refused(l, &m);
+	else
+		rlink_bad(l, "refuse");
+}
+
+void relay_on_turned_away(struct rlink *l, const char *reason)
+{
+	struct relay_refuse m = {.reason = RELAY_REFUSE_SECRET};
+
+	snprintf(m.text, sizeof m.text, "%s", reason ? reason : relay_refusal_text(m.reason));
+	refused(l, &m);
 }
 
 /* An accepted joiner became a member: it is our child under its id from now on. */

@@ -156,6 +156,16 @@ void rguard_failed(struct rlink *l, enum guard_kind kind, const char *reason)
 		   m ? m->name : "", reason);
 }
 
+/* The transport did not let it in. */
+void rguard_turned_away(void *ctx, const char *peer, enum status why, const char *reason)
+{
+	struct relay *r = ctx;
+
+	r->stats.refused++;
+	host_failed(r, peer);
+	rguard_log(r, why == ST_AUTH ? GUARD_SECRET : GUARD_GARBAGE, "link refused", peer, 0, "", reason);
+}
+
 static void make_room(struct relay *r, const char *newcomer)
 {
 	struct rlink *oldest = NULL, *of_host = NULL;

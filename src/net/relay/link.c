@@ -361,6 +361,8 @@ static void on_down(void *ctx, struct net_link *net, enum status why)
 	l->net = NULL;
 	if (why == ST_CONNECTION_REFUSED)
 		relay_link_lost(r, l, RLOSS_REFUSED, "connection refused");
+	else if (why == ST_AUTH)
+		relay_on_turned_away(l, net->refused);
 	else if (why == ST_WAIT)
 		relay_link_lost(r, l, RLOSS_TIMEOUT, "dial timed out");
 	else
@@ -533,6 +535,7 @@ const struct net_events relay_net_events = {
 	.message = on_message,
 	.down = on_down,
 	.drained = on_drained,
+	.turned_away = rguard_turned_away,
 };
 
 /* -- heartbeats and limits -------------------------------------------------------------------- */

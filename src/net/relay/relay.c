@@ -91,6 +91,9 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 		.ctx = r,
 		.provider = cfg->provider,
 		.backend = cfg->net_backend,
+		.secret = cfg->secret,
+		.secret_bytes = cfg->secret_bytes,
+		.entropy = cfg->entropy,
 	};
 	enum status st;
 
@@ -119,6 +122,7 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 		r->secret_bytes = cfg->secret_bytes;
 		memcpy(r->secret, cfg->secret, cfg->secret_bytes);
 	}
+	nc.secret = r->secret;
 	r->cfg.secret = NULL;
 
 	st = cfg->net_ops->open(&nc, &r->net, err);

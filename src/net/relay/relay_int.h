@@ -265,6 +265,7 @@ void relay_greet_proved(struct rlink *l); /* accepted, and its proof was right: 
 bool relay_log_differs(const struct relay *r, uint64_t log_id);
 void relay_on_welcome(struct rlink *l, struct reader *rd);
 void relay_on_refuse(struct rlink *l, struct reader *rd);
+void relay_on_turned_away(struct rlink *l, const char *reason); /* by the other side's transport: the secret */
 void relay_on_ident(struct rlink *l, struct reader *rd);
 
 /* prove.c: that both sides know the secret */
@@ -285,6 +286,7 @@ void rguard_release(struct rlink *l);
 void rguard_log(struct relay *r, enum guard_kind kind, const char *event, const char *peer, uint64_t engine,
 		const char *name, const char *reason);
 void rguard_failed(struct rlink *l, enum guard_kind kind, const char *reason); /* of a stranger: also counted for its address */
+void rguard_turned_away(void *ctx, const char *peer, enum status why, const char *reason);
 bool rguard_seen(struct relay *r, const uint8_t *challenge, bool add);
 void rguard_tick(struct relay *r, uint64_t now);
 

@@ -172,7 +172,7 @@ static void on_drained(void *ctx, struct net_link *link)
 	p->drains++;
 }
 
-static const struct net_events peer_events = {on_accepted, on_up, on_message, on_down, on_drained};
+static const struct net_events peer_events = {on_accepted, on_up, on_message, on_down, on_drained, NULL};
 
 static void peer_open(struct peer *p, const char *address)
 {

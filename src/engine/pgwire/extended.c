@@ -281,9 +281,13 @@ static const char *object_name(struct reader *r, uint8_t *kind_out)
 
 	*kind_out = get_u8(r);
 	name = get_cstr(r);
-	if (!name || reader_left(r) != 0 || (*kind_out != 'S' && *kind_out != 'P'))
-		return NULL;
-	return name;
+	return name && reader_left(r) == 0 ? name : NULL;
+}
+
+static enum progress bad_kind(struct pg_conn *c, const char *message, uint8_t kind)
+{
+	sql_session_error(c->session);
+	return pgw_failf(c, ST_PROTOCOL, "invalid %s message subtype %u", message, kind);
 }
 
 enum progress pgw_describe(struct pg_conn *c, struct reader *r)
@@ -293,6 +297,8 @@ enum progress pgw_describe(struct pg_conn *c, struct reader *r)
 
 	if (!name)
 		return malformed(c);
+	if (kind != 'S' && kind != 'P')
+		return bad_kind(c, "DESCRIBE", kind);
 	return kind == 'S' ? describe_statement(c, name) : describe_portal(c, name);
 }
 
@@ -303,6 +309,8 @@ enum progress pgw_close(struct pg_conn *c, struct reader *r)
 
 	if (!name)
 		return malformed(c);
+	if (kind != 'S' && kind != 'P')
+		return bad_kind(c, "CLOSE", kind);
 	if (kind == 'S') {
 		sql_prepared_close(c->session, name);
 	} else {

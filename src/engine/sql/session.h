@@ -70,6 +70,7 @@ struct sql_portal {
 	bool in_statement;
 	bool keep_result;               /* suspended or a cursor: the whole result is read first */
 	bool cursor, hold;
+	bool complete;                  /* it ran to its end once */
 	uint32_t use_at;
 	struct exec exec;
 	struct rowset result;

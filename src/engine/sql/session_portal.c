@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "engine/sql/values.h"
 
 /* -- life --------------------------------------------------------------------------------------------------------- */
 
@@ -24,6 +25,7 @@ struct sql_portal *portal_new(struct sql_session *s, const char *name)
 		arena_init(&p->result_arena, &p->mem);
 	}
 	p->name = *name ? arena_strdup(&p->arena, name) : "";
+	p->complete = false;
 	return p;
 }
 
@@ -166,6 +168,9 @@ static enum status bind_portal(struct sql_session *s, struct sql_portal *p, cons
 		return error_set(err, ST_PROTOCOL,
 				 "bind message supplies %u parameters, but prepared statement \"%s\" requires %u", count,
 				 p->prepared->name, want);
+	for (uint32_t i = 0; i < count; i++)
+		if (params[i].bytes > 0 && !params[i].binary && !utf8_valid(params[i].data, (size_t)params[i].bytes))
+			return error_set(err, ST_BAD_ENCODING, "invalid byte sequence for encoding \"UTF8\"");
 	if (!p->bound->fast || !fast_bind_params(s, p, params, count))
 		st = decode_params(p, params, count, err);
 	if (!st && p->bound->fast)
@@ -190,7 +195,7 @@ enum status sql_bind(struct sql_session *s, const char *portal, struct sql_prepa
 	}
 	if (*portal && bmap_find(&s->portals, portal, strlen(portal))) {
 		txn_failed(s);
-		return error_set(err, ST_DUPLICATE_CURSOR, "portal \"%s\" already exists", portal);
+		return error_set(err, ST_DUPLICATE_CURSOR, "cursor \"%s\" already exists", portal);
 	}
 	if (!*portal)
 		sql_portal_close(s, "");
@@ -224,7 +229,7 @@ enum status sql_portal_shape(struct sql_session *s, struct sql_portal *p, struct
 {
 	enum status st = bound_shape(s, p->bound, out, err);
 
-	if (!st && p->bound->stmt && p->bound->stmt->kind == STMT_DECLARE)
+	if (!st && p->bound->stmt && p->bound->stmt->kind == STMT_DECLARE && !p->cursor)
 		*out = (struct sql_shape){0};
 	return st;
 }
@@ -532,6 +537,22 @@ static enum status dispatch(struct sql_session *s, struct sql_portal *p, uint64_
 	}
 }
 
+/* What gives rows is at their end, and says so as often as it is asked. */
+static bool can_run_again(const struct bound *b)
+{
+	switch ((enum stmt_kind)b->stmt->kind) {
+	case STMT_QUERY:
+		return !b->root || b->root->has_rows;
+	case STMT_SHOW:
+	case STMT_FETCH:
+	case STMT_EXPLAIN:
+	case STMT_EXECUTE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_t max_rows, const struct sql_sink *sink,
 			    const char **tag_out, struct error *err)
 {
@@ -552,7 +573,16 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 		finished(s);
 		return txn_refuse_failed(err);
 	}
-	if (!st && p->fast && max_rows == 0)
+	if (!st && p->complete && !p->cursor && !can_run_again(p->bound)) { /* its effects are there, and not to be had twice */
+		finished(s);
+		txn_failed(s);
+		return error_set(err, ST_STATE, "portal \"%s\" cannot be run", p->name);
+	}
+	if (!st && p->cursor && p->phase == PORTAL_DRAIN) /* DECLARE made it: Execute fetches */
+		st = drain(p, max_rows, sink);
+	else if (!st && p->cursor)
+		p->tag = query_tag(p, 0);
+	else if (!st && p->fast && max_rows == 0)
 		st = fast_step(s, p, sink, err);
 	else if (!st && p->phase == PORTAL_DONE && p->bound->stmt->kind == STMT_QUERY)
 		p->tag = query_tag(p, 0); /* run to its end before */
@@ -574,6 +604,7 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 	if (st)
 		return portal_failed(s, p, st, err);
 	finished(s);
+	p->complete = true;
 	*tag_out = p->tag ? p->tag : p->bound->stmt->tag;
 	return ST_OK;
 }

@@ -269,7 +269,9 @@ enum status value_recv(struct sql_type t, const void *p, size_t bytes, struct ar
 		return error_set(err, ST_UNSUPPORTED, "cannot accept a value of type %s", ti->name);
 	default:
 		st = fixed_recv(t, &r, arena, out, err);
-		if (st == ST_OK && (!reader_ok(&r) || reader_left(&r)))
+		if (!reader_ok(&r))
+			return error_set(err, ST_PROTOCOL, "insufficient data left in message");
+		if (st == ST_OK && reader_left(&r))
 			return bad_size(err);
 		return st;
 	}

@@ -44,9 +44,23 @@ static void test_limits_malformed(void)
 	fatal("P\0\0\0\x08\0\0\0\1", 9, "error(FATAL:08P01:invalid message format)");
 	fatal("B\0\0\0\x0c\0\0\0\0\xff\xff\0\0", 13, "error(FATAL:08P01:invalid message format)");
 	fatal("B\0\0\0\x10\0\0\0\0\0\1\xff\xff\xff\xfe\0\0", 17, "error(FATAL:08P01:invalid message format)");
-	fatal("D\0\0\0\6Q\0", 7, "error(FATAL:08P01:invalid message format)");
+	fatal("D\0\0\0\6Qx", 7, "error(FATAL:08P01:invalid message format)");
 	fatal("C\0\0\0\5S", 6, "error(FATAL:08P01:invalid message format)");
 	fatal("E\0\0\0\5\0", 6, "error(FATAL:08P01:invalid message format)");
+}
+
+/* A Describe or Close of neither a statement nor a portal is an error like others: the connection goes on after Sync. */
+static void test_limits_subtype(void)
+{
+	struct rig r;
+
+	EACH_FEED(r) {
+		rig_start(&r, NULL);
+		buf_put(&r.send, "D\0\0\0\6Q\0S\0\0\0\4C\0\0\0\6Q\0S\0\0\0\4", 24);
+		CU_ASSERT_PTR_NOT_NULL(strstr(rig_say(&r), "08P01:invalid DESCRIBE message subtype 81"));
+		CU_ASSERT(!r.closed);
+		rig_close(&r);
+	}
 }
 
 /* Within COPY only its own messages may come. */
@@ -251,6 +265,7 @@ void suite_pgwire_limits(void)
 	CU_pSuite s = CU_add_suite("pgwire_limits", NULL, NULL);
 
 	CU_add_test(s, "malformed", test_limits_malformed);
+	CU_add_test(s, "subtype", test_limits_subtype);
 	CU_add_test(s, "malformed_copy", test_limits_malformed_copy);
 	CU_add_test(s, "function_call", test_limits_function_call);
 	CU_add_test(s, "long_message", test_limits_long_message);

@@ -324,9 +324,12 @@ KERNEL(array_to_string_null)
 static enum status split_text(struct eval *ev, const struct slice *s, const struct slice *sep, struct slice *res)
 {
 	const uint8_t *p = s->p, *end = p + s->bytes, *start = p;
-	struct cell *cells = ARENA_NEW_N(ev->arena, struct cell, s->bytes + 1);
+	struct cell *cells;
 	uint32_t count = 0;
 
+	if (!value_room(ev->arena, ((size_t)s->bytes + 1) * sizeof *cells)) /* a part for every byte, at most */
+		return error_set(ev->err, ST_NOMEM, "out of memory");
+	cells = ARENA_NEW_N(ev->arena, struct cell, (size_t)s->bytes + 1);
 	while (p < end) {
 		uint32_t skip = 0, n = utf8_len_at(p, end);
 

@@ -489,11 +489,14 @@ static enum status split_op(struct regex_call *c)
 {
 	const struct vec *args = c->args;
 	struct slice s = ARG(0, var, c->row);
-	struct cell *cells = ARENA_NEW_N(c->ev->arena, struct cell, (size_t)s.bytes + 2), built;
+	struct cell *cells, built;
 	uint32_t count = 0;
 	size_t done = 0;
 	bool hit;
 
+	if (!value_room(c->ev->arena, ((size_t)s.bytes + 2) * sizeof *cells)) /* a part for every byte, at most */
+		return error_set(c->ev->err, ST_NOMEM, "out of memory");
+	cells = ARENA_NEW_N(c->ev->arena, struct cell, (size_t)s.bytes + 2);
 	for (size_t from = 0; from < s.bytes; from = after_match(c, &s)) {
 		const size_t *at = pcre2_get_ovector_pointer(c->re->match);
 		enum status st = search(c->ev, c->re, &s, from, &hit);

@@ -17,6 +17,7 @@
 #define CHECKPOINT_BATCHES 2          /* under way */
 #define CHECKPOINT_BYTES_DEFAULT (64u << 20)
 #define JOURNAL_KEEP_BYTES (UINT64_C(1) << 30) /* of journal kept for voters that are behind or new: they cannot refetch yet */
+#define GONE_VOTER_US 2000000         /* the link to one that is out of the list stays so long */
 #define IMAGE_ID_VOTERS (~UINT64_C(0)) /* not an atom: the voters as of the checkpoint */
 
 struct lent { atom_id id; const struct atom_head *image; size_t bytes; };
@@ -61,9 +62,12 @@ static void host_committed(void *ctx, const struct seq_entry *entry)
 	if (entry->kind == SEQ_CONFIG) {
 		struct reader r = reader_init(data, bytes);
 		uint32_t skip = get_u32(&r);
+		struct seq_voters v;
 
 		if (!get_raw(&r, skip))
 			return;
+		if (seq_entry_voters(entry, &v))
+			e->vote_gone = !seq_voters_find(&v, e->me.voter_id, NULL);
 		data = r.p;
 		bytes = reader_left(&r);
 	}
@@ -92,20 +96,29 @@ void archive_voters_to_relay(struct engine *e)
 {
 	uint64_t ids[SEQ_VOTERS_MAX + 1];
 	char addresses[SEQ_VOTERS_MAX + 1][NET_ADDRESS_MAX];
+	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < e->voters.count; i++) {
-		ids[i] = e->voters.at[i].id;
-		snprintf(addresses[i], sizeof addresses[i], "%s", e->voters.at[i].address);
+		ids[n] = e->voters.at[i].id;
+		snprintf(addresses[n++], sizeof addresses[0], "%s", e->voters.at[i].address);
+	}
+	if (e->gone_voter_until_us && n <= SEQ_VOTERS_MAX) {
+		ids[n] = e->gone_voter.id;
+		snprintf(addresses[n++], sizeof addresses[0], "%s", e->gone_voter.address);
 	}
 	if (e->relay)
-		relay_set_voters(e->relay, e->me.voter_id, ids, (const char (*)[NET_ADDRESS_MAX])addresses,
-				 e->voters.count);
+		relay_set_voters(e->relay, e->me.voter_id, ids, (const char (*)[NET_ADDRESS_MAX])addresses, n);
 }
 
 static void host_config(void *ctx, const struct seq_voters *v)
 {
 	struct engine *e = ctx;
 
+	for (uint32_t i = 0; i < e->voters.count; i++)
+		if (e->voters.at[i].id != e->me.voter_id && !seq_voters_find(v, e->voters.at[i].id, NULL)) {
+			e->gone_voter = e->voters.at[i];
+			e->gone_voter_until_us = engine_now(e) + GONE_VOTER_US;
+		}
 	e->voters = *v;
 	archive_voters_to_relay(e);
 }
@@ -378,12 +391,53 @@ void archive_joined(struct engine *e, uint64_t log_id, const struct seq_voters *
 {
 	struct error err;
 
-	if (e->seq)
+	if (e->seq) { /* it has data, but its vote was removed when it left: the leader will write to it */
+		if (!archive_votes(e)) {
+			e->voters = *voters;
+			archive_voters_to_relay(e);
+		}
 		return;
+	}
 	e->voters = *voters;
 	relay_set_log_id(e->relay, log_id);
 	if (identity_make(e, log_id, &err) != ST_OK || seq_start(e, &err) != ST_OK)
 		engine_fail(e, &err);
+}
+
+bool archive_votes(const struct engine *e)
+{
+	return seq_voters_find(seq_current_voters(e->seq), e->me.voter_id, NULL);
+}
+
+void archive_tick(struct engine *e)
+{
+	if (e->gone_voter_until_us && engine_now(e) > e->gone_voter_until_us) {
+		e->gone_voter_until_us = 0;
+		archive_voters_to_relay(e);
+	}
+}
+
+/*
+ * A vote stays with an archive that leaves for as long as the others have a majority without it: it comes back and votes,
+ * as after a crash. Else the leader takes it out of the list (leader.c), and this archive does not end before that is
+ * committed: what it leaves behind must be able to go on.
+ */
+enum vote_end archive_vote_end(struct engine *e)
+{
+	const struct seq_voters *v = seq_current_voters(e->seq);
+	uint32_t others = 0, live = 0;
+
+	if (e->vote_gone)
+		return VOTE_REMOVED;
+	for (uint32_t i = 0; i < v->count; i++) {
+		if (v->at[i].id == e->me.voter_id || !v->at[i].votes)
+			continue;
+		others++;
+		live += replica_member_by_voter(e->rp, v->at[i].id) != NULL;
+	}
+	if (!others)
+		return VOTE_LAST;
+	return live * 2 > seq_voting(v) ? VOTE_KEPT : VOTE_WAITS;
 }
 
 /* -- checkpoints ---------------------------------------------------------------------------------------------------- */

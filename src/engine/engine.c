@@ -95,6 +95,7 @@ static void tick_fire(struct timer *t, void *ctx)
 
 	member_tick(e);
 	leader_tick(e);
+	archive_tick(e);
 	window_trim(&e->window, ENGINE_WINDOW_BYTES,
 		    replica_applied(e->rp) < txns_oldest_fetch(e->txns) ? replica_applied(e->rp)
 									  : txns_oldest_fetch(e->txns));
@@ -260,6 +261,7 @@ void engine_close(struct engine *e)
 	map_fini(&e->noticed);
 	VEC_FINI(e->mem, &e->gone);
 	VEC_FINI(e->mem, &e->latest);
+	VEC_FINI(e->mem, &e->left_voters);
 	VEC_FINI(e->mem, &e->refused);
 	for (uint32_t i = 0; i < e->contact_count; i++)
 		free_string(e, e->contacts[i]);

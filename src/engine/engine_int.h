@@ -108,6 +108,12 @@ struct engine {
 	struct seq *seq;
 	struct seq_voters voters;       /* newest in the log */
 	uint64_t voters_pos;
+	struct seq_voter gone_voter;    /* out of the list lately: keeps its link until it can have heard so */
+	uint64_t gone_voter_until_us;   /* 0: none */
+	VEC(uint64_t) left_voters;      /* voters whose engines left cleanly and are not back, in that order */
+	bool vote_gone;                 /* the committed list of voters is without this one */
+	uint64_t leave_since_us;        /* when engine_leave() was first acted on */
+	uint64_t left_at_us;            /* own removal applied; only the vote is to be settled */
 	struct leader leader;
 	struct checkpoint_work *checkpoint;
 	uint64_t checkpoint_journal_bytes; /* journal size at the last one */
@@ -145,6 +151,7 @@ void leader_remove(struct engine *e, engine_id who, enum remove_cause cause);
 void leader_report(struct engine *e, engine_id from, seq_index applied, seq_index need);
 void leader_tick(struct engine *e);
 void leader_applied(struct engine *e, const struct record *r, enum verdict v);
+bool leader_hand_over(struct engine *e); /* before it leaves: true when there is somebody who can lead */
 
 /* archive.c: store, consensus, checkpoints */
 enum status archive_open(struct engine *e, struct error *err);
@@ -153,6 +160,10 @@ void archive_turn(struct engine *e);
 void archive_joined(struct engine *e, uint64_t log_id, const struct seq_voters *voters);
 void archive_frame_gone(struct engine *e, struct frame *f);
 void archive_voters_to_relay(struct engine *e);
+void archive_tick(struct engine *e);
+bool archive_votes(const struct engine *e); /* is it in the newest list of voters? */
+enum vote_end { VOTE_WAITS, VOTE_REMOVED, VOTE_KEPT, VOTE_LAST };
+enum vote_end archive_vote_end(struct engine *e); /* after its engine left: what became of its vote */
 extern const struct seq_host archive_seq_host;
 
 /* member.c: joining, leaving, membership changes */

@@ -460,6 +460,75 @@ static void add_voter(struct engine *e)
 	}
 }
 
+/* Is it there to confirm an entry? Its engine is a member, or the one that left last and waits for the end of its vote. */
+static bool voter_there(const struct engine *e, uint64_t voter)
+{
+	size_t n = e->left_voters.count;
+
+	return replica_member_by_voter(e->rp, voter) || (n && e->left_voters.at[n - 1] == voter);
+}
+
+/*
+ * Votes of archives that left cleanly end when the others would have no majority without them: those that left first go
+ * first. Each list must have a majority that is there, or it could not be committed. An archive that failed keeps its
+ * vote: it may have what nobody else has.
+ */
+static bool drop_voter(struct engine *e)
+{
+	const struct seq_voters *now = seq_current_voters(e->seq);
+	struct seq_voters next = {.count = 0};
+	uint32_t members = 0, there = 0;
+	struct seq_voter gone;
+	size_t at = 0;
+	struct buf b;
+
+	while (at < e->left_voters.count && !seq_voters_find(now, e->left_voters.at[at], &gone))
+		at++;
+	if (at == e->left_voters.count)
+		return false;
+	for (uint32_t i = 0; i < now->count; i++) {
+		const struct seq_voter *v = &now->at[i];
+
+		members += v->votes && replica_member_by_voter(e->rp, v->id);
+		if (v->id == gone.id)
+			continue;
+		there += v->votes && voter_there(e, v->id);
+		next.at[next.count++] = *v;
+	}
+	if (gone.votes && (members * 2 > seq_voting(now) || there * 2 <= seq_voting(&next)))
+		return false;
+	buf_init(&b, e->mem);
+	batch_begin(&b, 0, 0, 0, e->self);
+	batch_end(&b, 0);
+	if (seq_change_voters(e->seq, engine_now(e), &next, b.data, b.size) == ST_OK)
+		log_event(e->log, LOG_SEQUENCER, LOG_INFO, "voter removed", "voter=%llu address=%s cause=left voting=%u",
+			  (unsigned long long)gone.id, gone.address, seq_voting(&next));
+	buf_fini(&b);
+	return true;
+}
+
+bool leader_hand_over(struct engine *e)
+{
+	const struct seq_voters *now = seq_current_voters(e->seq);
+
+	for (uint32_t i = 0; i < now->count; i++) {
+		const struct member *m = replica_member_by_voter(e->rp, now->at[i].id);
+		bool leaves = false;
+
+		if (!now->at[i].votes || !m || m->id == e->self)
+			continue;
+		for (size_t k = 0; k < e->leader.removing.count; k++)
+			leaves = leaves || e->leader.removing.at[k] == m->id;
+		if (leaves)
+			continue;
+		if (seq_transfer(e->seq, engine_now(e), now->at[i].id) == ST_OK)
+			log_event(e->log, LOG_SEQUENCER, LOG_INFO, "handing over", "voter=%llu",
+				  (unsigned long long)now->at[i].id);
+		return true; /* or it is under way already */
+	}
+	return e->leader.removing.count && e->leader.removing.at[0] != e->self; /* those who leave go first */
+}
+
 void leader_turn(struct engine *e)
 {
 	maybe_activate(e);
@@ -481,7 +550,8 @@ void leader_tick(struct engine *e)
 
 	if (!leading(e))
 		return;
-	add_voter(e);
+	if (!drop_voter(e))
+		add_voter(e);
 	for (uint32_t i = 0; i < replica_member_count(e->rp); i++) {
 		const struct member *m = replica_member_at(e->rp, i);
 		const struct report *r = map_find(&e->leader.reports, m->id);

@@ -14,6 +14,8 @@
 
 #define JOIN_RETRY_US 1000000
 #define REPORT_US 50000
+#define LEAVE_TOGETHER_US 200000 /* a leader that leaves hears first who else does */
+#define LEAVE_VOTE_US 3000000    /* how long one that left waits for the end of its vote */
 
 static void join_blob(struct engine *e, struct buf *b)
 {
@@ -23,21 +25,6 @@ static void join_blob(struct engine *e, struct buf *b)
 }
 
 /* -- asking ---------------------------------------------------------------------------------------------------- */
-
-void member_start(struct engine *e)
-{
-	struct buf b;
-
-	e->nonce = rng_next(&e->rng) | 1;
-	e->me.nonce = e->nonce;
-	snprintf(e->me.address, sizeof e->me.address, "%s", relay_address(e->relay));
-	if (e->seq || !e->contact_count)
-		return; /* consensus first; then the leader is asked */
-	buf_init(&b, e->mem);
-	join_blob(e, &b);
-	relay_join(e->relay, (const char *const *)e->contacts, e->contact_count, b.data, b.size);
-	buf_fini(&b);
-}
 
 /* A voter without an id asks the leader, over the voters' links or in its own process. */
 static void voter_join(struct engine *e)
@@ -74,6 +61,9 @@ static void ask_gather(struct engine *e, struct ask *ask)
 		if (strcmp(m->join.address, e->me.address) != 0)
 			snprintf(ask->at[ask->count++], sizeof ask->at[0], "%s", m->join.address);
 	}
+	for (uint32_t i = 0; i < e->voters.count && ask->count < ASK_MAX; i++)
+		if (e->voters.at[i].id != e->me.voter_id)
+			snprintf(ask->at[ask->count++], sizeof ask->at[0], "%s", e->voters.at[i].address);
 	for (uint32_t i = 0; i < e->contact_count && ask->count < ASK_MAX; i++)
 		snprintf(ask->at[ask->count++], sizeof ask->at[0], "%s", e->contacts[i]);
 }
@@ -90,6 +80,28 @@ static void ask_send(struct engine *e, const struct ask *ask)
 	relay_join(e->relay, contacts, ask->count, b.data, b.size);
 	buf_fini(&b);
 	e->join_sent_us = engine_now(e);
+}
+
+void member_start(struct engine *e)
+{
+	struct buf b;
+
+	e->nonce = rng_next(&e->rng) | 1;
+	e->me.nonce = e->nonce;
+	snprintf(e->me.address, sizeof e->me.address, "%s", relay_address(e->relay));
+	if (e->seq && !archive_votes(e)) { /* its vote ended when it left: nobody writes to it until it has joined */
+		struct ask ask;
+
+		ask_gather(e, &ask);
+		ask_send(e, &ask);
+		return;
+	}
+	if (e->seq || !e->contact_count)
+		return; /* consensus first; then the leader is asked */
+	buf_init(&b, e->mem);
+	join_blob(e, &b);
+	relay_join(e->relay, (const char *const *)e->contacts, e->contact_count, b.data, b.size);
+	buf_fini(&b);
 }
 
 void member_rejoin(struct engine *e)
@@ -271,11 +283,22 @@ void member_update_relay(struct engine *e)
 	mem_free(e->mem, list, (n ? n : 1) * sizeof *list);
 }
 
+static void left_voters_remove(struct engine *e, uint64_t voter)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < e->left_voters.count; i++)
+		if (e->left_voters.at[i] != voter)
+			e->left_voters.at[kept++] = e->left_voters.at[i];
+	e->left_voters.count = kept;
+}
+
 void member_joined(struct engine *e, const struct member *m)
 {
 	log_event(e->log, LOG_ENGINE, LOG_INFO, "member joined", "id=%llu name=%s address=%s",
 		  (unsigned long long)m->id, m->join.name, m->join.address);
 	e->members_changed = true;
+	left_voters_remove(e, m->join.voter_id);
 	if (m->join.nonce != e->nonce)
 		return;
 	e->self_pending = m->id;
@@ -291,6 +314,10 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause)
 		if (e->refused.at[i] != m->id)
 			e->refused.at[kept++] = e->refused.at[i];
 	e->refused.count = kept;
+	if (e->archive && m->join.voter_id && cause == REMOVE_LEFT) {
+		left_voters_remove(e, m->join.voter_id);
+		VEC_PUSH(e->mem, &e->left_voters, m->join.voter_id);
+	}
 	memset(f, 0, sizeof *f);
 	snprintf(f->cause, sizeof f->cause, "%s", remove_cause_name(cause));
 	f->engine = m->id;
@@ -319,6 +346,24 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause)
 	}
 }
 
+/* Its removal is in the log; an archive's vote may have to go too. */
+static void leave_end(struct engine *e)
+{
+	static const char *const names[] = {"waited for in vain", "removed", "kept", "kept: it is the last"};
+	enum vote_end vote = e->seq ? archive_vote_end(e) : VOTE_REMOVED;
+
+	if (e->state == ENGINE_LEFT || (vote == VOTE_WAITS && engine_now(e) - e->left_at_us < LEAVE_VOTE_US))
+		return;
+	e->state = ENGINE_LEFT;
+	if (!e->seq)
+		return;
+	log_event(e->log, LOG_ENGINE, vote == VOTE_WAITS ? LOG_WARN : LOG_INFO, "left", "vote=%s voting=%u", names[vote],
+		  seq_voting(seq_current_voters(e->seq)));
+	if (vote == VOTE_WAITS)
+		log_event(e->log, LOG_ENGINE, LOG_WARN, "no commits without this archive", "hint=start it again: %s",
+			  "the other voters that run are no majority");
+}
+
 /* After apply: what membership records said of this engine. */
 void member_turn(struct engine *e)
 {
@@ -335,7 +380,8 @@ void member_turn(struct engine *e)
 	if (e->self_removed) {
 		e->self_removed = false;
 		if (e->leaving) {
-			e->state = ENGINE_LEFT;
+			e->left_at_us = engine_now(e);
+			leave_end(e);
 			return;
 		}
 		/* an archive that joined anew has its next id already */
@@ -375,8 +421,11 @@ static void send_leave(struct engine *e)
 {
 	struct buf b;
 
-	if (engine_is_leader(e)) {
-		leader_remove(e, e->self, REMOVE_LEFT);
+	if (!e->leave_since_us)
+		e->leave_since_us = engine_now(e);
+	if (engine_is_leader(e)) { /* the next one needs this voter's yes: hand over while there is one */
+		if (engine_now(e) - e->leave_since_us >= LEAVE_TOGETHER_US && !leader_hand_over(e))
+			leader_remove(e, e->self, REMOVE_LEFT);
 		return;
 	}
 	buf_init(&b, e->mem);
@@ -394,16 +443,20 @@ void member_tick(struct engine *e)
 		if (!engine_is_leader(e))
 			send_report(e);
 	}
-	if (e->leaving && e->self && txns_idle(e->txns))
+	if (e->left_at_us)
+		leave_end(e);
+	else if (e->leaving && e->self && txns_idle(e->txns))
 		send_leave(e);
 	if (e->leaving && !e->self)
 		e->state = ENGINE_LEFT;
 	if (!e->self && e->seq && !e->leaving)
 		voter_join(e);
-	if (!e->self && !e->archive && replica_applied(e->rp) && now - e->join_sent_us > JOIN_RETRY_US) {
+	if (!e->self && !e->leaving && now - e->join_sent_us > JOIN_RETRY_US &&
+	    (e->archive ? e->seq && !seq_leader(e->seq) : replica_applied(e->rp) != 0)) {
 		/*
 		 * The answer came, the record did not: the contact knew no leader, or that one lost its office. Asked
-		 * again under the same nonce: should both records come, the second is of no effect.
+		 * again under the same nonce: should both records come, the second is of no effect. An archive may not
+		 * even know that its vote was removed behind its back, and nobody writes to it: a member tells the leader.
 		 */
 		struct ask ask;
 

@@ -114,6 +114,32 @@ void rig_kill(struct rig *r, uint32_t n)
 	sim_host_restart(r->at[n].host);
 }
 
+static bool have_left(struct rig *r, void *ctx)
+{
+	uint32_t *which = ctx;
+
+	for (uint32_t n = 0; n < r->count; n++)
+		if (*which >> n & 1 && r->at[n].up && engine_state(r->at[n].engine) == ENGINE_LEFT) {
+			rig_kill(r, n);
+			*which &= ~(1u << n);
+		}
+	return !*which;
+}
+
+bool rig_stop(struct rig *r, uint32_t which)
+{
+	bool clean;
+
+	for (uint32_t n = 0; n < r->count; n++)
+		if (which >> n & 1)
+			engine_leave(r->at[n].engine);
+	clean = rig_until(r, 8000000, have_left, &which);
+	for (uint32_t n = 0; n < r->count; n++)
+		if (which >> n & 1)
+			rig_kill(r, n);
+	return clean;
+}
+
 bool rig_ready(struct rig *r, uint32_t n)
 {
 	return r->at[n].up && engine_state(r->at[n].engine) == ENGINE_READY;

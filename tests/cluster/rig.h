@@ -61,6 +61,8 @@ bool rig_init(struct rig *r, uint32_t archives, uint32_t caches);
 bool rig_fini(struct rig *r);
 void rig_kill(struct rig *r, uint32_t n);
 bool rig_start(struct rig *r, uint32_t n); /* waits until it is a member */
+/* Asks engines to leave, all at once, and ends them when they have; the bits of @which. False: one had to be killed. */
+bool rig_stop(struct rig *r, uint32_t which);
 void rig_open(struct rig *r, uint32_t n);  /* does not wait */
 
 typedef bool (*rig_until_fn)(struct rig *r, void *ctx);

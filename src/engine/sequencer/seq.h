@@ -39,6 +39,8 @@ struct seq_voter {
 struct seq_voters { uint32_t count; struct seq_voter at[SEQ_VOTERS_MAX + 1]; };
 void seq_voters_encode(const struct seq_voters *v, struct buf *out);
 bool seq_voters_decode(struct reader *r, struct seq_voters *out);
+bool seq_voters_find(const struct seq_voters *v, uint64_t id, struct seq_voter *out); /* out may be NULL */
+uint32_t seq_voting(const struct seq_voters *v); /* how many of them vote */
 
 /*
  * Data of a SEQ_CONFIG entry: u32 bytes of what comes before the batch, the encoded voters, the encoded voters

@@ -194,8 +194,6 @@ bool seq_handle_append(struct seq *s, uint64_t from, const struct seq_msg_append
 void seq_follower_durable(struct seq *s);
 
 /* config.c */
-bool seq_voters_find(const struct seq_voters *v, uint64_t id, struct seq_voter *out);
-uint32_t seq_voting(const struct seq_voters *v); /* how many vote */
 static inline uint32_t seq_quorum(const struct seq *s)
 {
 	return seq_voting(&s->voters) / 2 + 1;

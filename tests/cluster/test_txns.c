@@ -355,6 +355,38 @@ static void test_txns_grants_forgotten(void)
 	end();
 }
 
+static uint32_t atoms(uint32_t n)
+{
+	uint32_t count = 0;
+
+	LIST_FOREACH(it, atom_all(replica_store(engine_replica(r.at[n].engine))))
+		count++;
+	return count;
+}
+
+/* Atoms made ahead for new tables of a transaction that cannot commit in the end are destroyed. */
+static void test_txns_made_ahead_destroyed(void)
+{
+	struct rig_session *s = begin(1, 1);
+	char sql[80];
+	uint32_t before;
+
+	CU_ASSERT(rig_quiet(&r));
+	before = atoms(0);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "begin"), "");
+	for (int i = 0; i < RECORD_TOUCHES_MAX + 1; i++) {
+		snprintf(sql, sizeof sql, "create table n%d as select 1 as id", i);
+		CU_ASSERT_STRING_EQUAL(rig_sql(s, sql), "");
+	}
+	CU_ASSERT(!strncmp(rig_sql(s, "commit"), "54000", 5)); /* more tables than a record may name */
+	CU_ASSERT(rig_quiet(&r));
+	CU_ASSERT_EQUAL(atoms(0), before);
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "create table n1 as select 1 as id"), "");
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "select id from n1"), "1\n");
+	CU_ASSERT_EQUAL(atoms(0), before + 1);
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -371,4 +403,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_idle_snapshot);
 	CU_ADD_TEST(suite, test_txns_audit_pieces);
 	CU_ADD_TEST(suite, test_txns_grants_forgotten);
+	CU_ADD_TEST(suite, test_txns_made_ahead_destroyed);
 }

@@ -569,19 +569,32 @@ void ddl_encode(struct access *a, struct buf *out)
 		}
 }
 
-/* The transaction rolled back: leaves made ahead are of no use. */
+/*
+ * The transaction rolled back: leaves of indexes made ahead are of no use, nor are atoms for the rows of its new tables.
+ * Creates survive a rollback (P12), so a record destroys them; it comes behind those that are still on their way.
+ */
 static void destroy_ahead(struct txns *t, struct txn *x)
 {
-	struct record r = {.kind = REC_COMMIT, .txn = t->next_txn, .attempt = 1};
+	struct record r = {.kind = REC_COMMIT, .attempt = 1};
 	struct buf b;
 
-	if (!x->pre_created.count || !t->self || x->self != t->self)
+	if (!t->self || x->self != t->self)
 		return;
-	t->next_txn++;
 	buf_init(&b, t->mem);
 	for (size_t i = 0; i < x->pre_created.count; i++)
 		op_encode_destroy(&b, x->pre_created.at[i]);
-	txns_submit(t, &r, &b);
+	for (size_t i = 0; i < x->ddl.count; i++) {
+		const struct ddl_change *c = &x->ddl.at[i];
+
+		if (c == ddl_find(x, c->id) && c->kind == REL_TABLE && !c->dropped &&
+		    (!c->old_table || c->old_table->storage != c->table->storage) &&
+		    slots_asked(t, c->table->storage))
+			op_encode_destroy(&b, c->table->storage);
+	}
+	if (b.size && b.size <= RECORD_PAYLOAD_MAX) {
+		r.txn = t->next_txn++;
+		txns_submit(t, &r, &b);
+	}
 	buf_fini(&b);
 }
 

@@ -187,6 +187,11 @@ void slots_drop_rows(struct txns *t, rel_id storage, row_id lo, row_id hi)
 	}
 }
 
+bool slots_asked(const struct txns *t, rel_id storage)
+{
+	return map_find(&t->slots->by_storage, storage) != NULL;
+}
+
 void slots_destroyed(struct txns *t, rel_id storage)
 {
 	struct storage_slots *s = map_remove(&t->slots->by_storage, storage);

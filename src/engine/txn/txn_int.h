@@ -255,6 +255,7 @@ void slots_reset(struct txns *t);
 void slots_created(struct txns *t, struct frame *f);
 void slots_drop_rows(struct txns *t, rel_id storage, row_id lo, row_id hi); /* before the atom moves away */
 void slots_destroyed(struct txns *t, rel_id storage);
+bool slots_asked(const struct txns *t, rel_id storage); /* may this engine have made atoms for it? */
 /* count row ids in one go, as up to a few runs; ST_WAIT: a create is under way. bytes: of an average row. */
 enum status slots_reserve(struct txns *t, rel_id storage, uint64_t count, uint32_t row_bytes);
 row_id slots_take(struct txns *t, rel_id storage, uint32_t row_bytes); /* after slots_reserve */

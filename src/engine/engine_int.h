@@ -44,6 +44,7 @@ struct failover {
 	uint64_t noticed_wall_us, noticed_us;
 	seq_index index;
 	uint64_t atoms, took_us;
+	bool noticed;           /* by this engine; else it cannot tell how long it took */
 };
 #define FAILOVERS_KEPT 64
 

@@ -112,6 +112,7 @@ static enum status failovers_row(struct engine *e, uint64_t at, struct arena *ar
 	c[3] = number(f->index);
 	c[4] = number(f->atoms);
 	c[5] = real((double)f->took_us / 1000);
+	c[5].null = !f->noticed;
 	return ST_OK;
 }
 

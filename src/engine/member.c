@@ -322,6 +322,7 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause)
 	snprintf(f->cause, sizeof f->cause, "%s", remove_cause_name(cause));
 	f->engine = m->id;
 	f->index = replica_applied(e->rp) + 1;
+	f->noticed = noticed != NULL;
 	f->noticed_us = noticed ? (uint64_t)(uintptr_t)noticed - 1 : engine_now(e);
 	f->took_us = engine_now(e) - f->noticed_us;
 	f->noticed_wall_us = clock_wall_us(&e->clock) - f->took_us;

@@ -387,6 +387,19 @@ static void test_txns_made_ahead_destroyed(void)
 	end();
 }
 
+/* How long a removal took is told by who noticed the failure; the others do not know, rather than to say nothing at all. */
+static void test_txns_failover_time(void)
+{
+	struct rig_session *s = begin(1, 2), *leader = rig_session(&r, 0);
+
+	CU_ASSERT(rig_quiet(&r));
+	rig_kill(&r, 2);
+	CU_ASSERT(rig_until(&r, 9000000, NULL, NULL));
+	CU_ASSERT_STRING_EQUAL(rig_sql(leader, "select milliseconds > 0 from valence.failovers"), "t\n");
+	CU_ASSERT_STRING_EQUAL(rig_sql(s, "select milliseconds is null from valence.failovers"), "t\n");
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -404,4 +417,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_audit_pieces);
 	CU_ADD_TEST(suite, test_txns_grants_forgotten);
 	CU_ADD_TEST(suite, test_txns_made_ahead_destroyed);
+	CU_ADD_TEST(suite, test_txns_failover_time);
 }

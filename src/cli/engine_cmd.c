@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -30,6 +31,21 @@ static void raise_descriptor_limit(void)
 		rl.rlim_cur = rl.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &rl);
 	}
+}
+
+/*
+ * A library that libfabric brings along catches these as it is loaded, before main(), to write a *.btr file into the
+ * working directory instead of a core. Not where the environment said so in time: the handlers may be a sanitizer's then.
+ */
+static void drop_foreign_handlers(void)
+{
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGABRT};
+
+	if (getenv("IPATH_NO_BACKTRACE"))
+		return;
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		(void)signal(signals[i], SIG_DFL);
+	setenv("IPATH_NO_BACKTRACE", "1", 1);
 }
 
 /* -1 and err: it cannot be had. */
@@ -178,8 +194,7 @@ static int engine_main(bool archive, int argc, char **argv)
 	p.opts.archive = archive;
 	mem_init(&p.mem, NULL, "process", 0);
 	arena_init(&p.arena, &p.mem);
-	/* a library of libfabric's would otherwise write *.btr files on a crash */
-	setenv("IPATH_NO_BACKTRACE", "1", 0);
+	drop_foreign_handlers();
 	raise_descriptor_limit();
 	rc = engine_opts_read(&p.opts, argv[0], argc, argv, &p.arena);
 	if (rc < 0) {

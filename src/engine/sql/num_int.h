@@ -12,6 +12,7 @@ void num_strip(struct num *n);                                       /* drops le
 void num_set_special(struct num *n, uint8_t kind);
 int num_abs_compare(const struct num *a, const struct num *b);
 int num_div_scale_for(const struct num *a, const struct num *b);     /* PostgreSQL's scale of a quotient */
+void num_mul_exact(const struct num *a, const struct num *b, struct num *r, struct arena *arena); /* all decimals */
 
 #define NUM_SIG_DIGITS 16     /* a quotient's least number of significant digits */
 #define NUM_SCALE_MAX 1000    /* of a computed result */

@@ -165,7 +165,7 @@ static void mul_short(const struct num *a, const struct num *b, num_digit *d, in
 	}
 }
 
-void num_mul(const struct num *a, const struct num *b, struct num *r, struct arena *arena)
+void num_mul_exact(const struct num *a, const struct num *b, struct num *r, struct arena *arena)
 {
 	int count = a->digit_count + b->digit_count;
 	num_digit *d;
@@ -183,7 +183,12 @@ void num_mul(const struct num *a, const struct num *b, struct num *r, struct are
 	else
 		mul_long(a, b, d, count, arena);
 	num_strip(r);
-	if (r->dscale > NUM_DSCALE_MAX)
+}
+
+void num_mul(const struct num *a, const struct num *b, struct num *r, struct arena *arena)
+{
+	num_mul_exact(a, b, r, arena);
+	if (!num_special(r) && r->dscale > NUM_DSCALE_MAX)
 		num_round(r, NUM_DSCALE_MAX, arena);
 }
 

@@ -66,7 +66,7 @@ static void sqrt_floor(const struct num *a, int scale, struct num *r, struct are
 	num_trunc(&x, scale, arena);
 	unit_of(scale, &unit);
 	for (;;) { /* a step or two at most */
-		num_mul(&x, &x, &square, arena);
+		num_mul_exact(&x, &x, &square, arena); /* a rounded one could stay below a for ever */
 		if (num_compare(&square, a) <= 0)
 			break;
 		num_sub(&x, &unit, &next, arena);
@@ -74,7 +74,7 @@ static void sqrt_floor(const struct num *a, int scale, struct num *r, struct are
 	}
 	for (;;) {
 		num_add(&x, &unit, &next, arena);
-		num_mul(&next, &next, &square, arena);
+		num_mul_exact(&next, &next, &square, arena);
 		if (num_compare(&square, a) > 0)
 			break;
 		replace(&x, &next);
@@ -210,9 +210,9 @@ static int ln_weight(const struct num *a)
 }
 
 /*
- * ln(a) to scale decimals. a is brought near 1 by square roots, then ln x = 2 * (z + z^3/3 + …), z = (x - 1) / (x + 1).
+ * ln(a) to scale decimals, for a of some digits on either side of the point. a is brought near 1 by square roots, then ln x = 2 * (z + z^3/3 + …), z = (x - 1) / (x + 1).
  */
-static void ln_scale(const struct num *a, int scale, struct num *r, struct arena *arena)
+static void ln_near(const struct num *a, int scale, struct num *r, struct arena *arena)
 {
 	struct num x, t, one, z, z2, power, sum, term, k, times;
 	struct num lo, hi;
@@ -249,6 +249,28 @@ static void ln_scale(const struct num *a, int scale, struct num *r, struct arena
 	num_mul(&sum, &times, &t, arena);
 	num_round(&t, scale, arena);
 	replace(r, &t);
+}
+
+/* ln(a) to scale decimals: ln(m * 10^k) = ln(m) + k * ln(10), with digits to spare for k. */
+static void ln_scale(const struct num *a, int scale, struct num *r, struct arena *arena)
+{
+	struct num m, ten, k, ln_m, ln_ten, product, sum;
+
+	if (a->weight >= -8 && a->weight <= 8) {
+		ln_near(a, scale, r, arena);
+		return;
+	}
+	num_assign(&m, a);
+	m.weight = 0;
+	m.dscale = 4 * m.digit_count;
+	num_from_i64(&ten, 10);
+	num_from_i64(&k, 4 * (int64_t)a->weight);
+	ln_near(&m, scale + GUARD, &ln_m, arena);
+	ln_near(&ten, scale + GUARD, &ln_ten, arena);
+	num_mul_exact(&ln_ten, &k, &product, arena);
+	num_add(&ln_m, &product, &sum, arena);
+	num_round(&sum, scale, arena);
+	replace(r, &sum);
 }
 
 static enum status log_domain(const struct num *a, struct error *err)

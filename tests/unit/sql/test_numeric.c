@@ -231,6 +231,29 @@ static void test_numeric_storage(void)
 	storage("1200", 2, -2, PHYS_VAR);
 }
 
+static void check_ln(const char *text, const char *start, const char *end)
+{
+	struct num a, r;
+	struct error err;
+	struct buf b;
+
+	CU_ASSERT_EQUAL_FATAL(num_parse(&a, text, strlen(text), &arena, &err), ST_OK);
+	CU_ASSERT_EQUAL_FATAL(num_ln(&a, &r, &arena, &err), ST_OK);
+	buf_init(&b, &mem);
+	num_text(&r, &b);
+	CU_ASSERT_FATAL(b.size >= strlen(start) && b.size >= strlen(end));
+	CU_ASSERT_EQUAL(memcmp(b.data, start, strlen(start)), 0);
+	CU_ASSERT_EQUAL(memcmp(b.data + b.size - strlen(end), end, strlen(end)), 0);
+	buf_fini(&b);
+}
+
+/* Logarithms at the ends of the range end, soon, and have all their digits (Python's decimal says so). */
+static void test_numeric_ln_of_the_ends(void)
+{
+	check_ln("1e-16383", "-37723.251578521450441266754002093938813", "61508756693759201843");
+	check_ln("1e131071", "301802.13072382256", "301802.13072382256");
+}
+
 void suite_sql_numeric(void)
 {
 	CU_pSuite s = CU_add_suite("sql_numeric", setup, teardown);
@@ -242,4 +265,5 @@ void suite_sql_numeric(void)
 	CU_add_test(s, "round_trips", test_numeric_round_trips);
 	CU_add_test(s, "sum", test_numeric_sum);
 	CU_add_test(s, "storage", test_numeric_storage);
+	CU_add_test(s, "ln_of_the_ends", test_numeric_ln_of_the_ends);
 }

@@ -85,10 +85,15 @@ static struct slab *slab_map(struct slab_pool *pool, size_t bytes)
 	return s;
 }
 
-/* Units that an image of @bytes takes; where there are redzones, one more behind it. */
-static uint32_t run_units(size_t bytes)
+/* Units of an image's run: where there are redzones one more than it asked for, which is not charged. */
+static uint32_t run_units(size_t charged_bytes)
 {
-	return (uint32_t)((bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES) + (REDZONE_BYTES ? 1 : 0);
+	return (uint32_t)(charged_bytes / SLAB_UNIT_BYTES) + (REDZONE_BYTES ? 1 : 0);
+}
+
+static size_t charged(size_t bytes)
+{
+	return (bytes + SLAB_UNIT_BYTES - 1) / SLAB_UNIT_BYTES * SLAB_UNIT_BYTES;
 }
 
 /* First unit of a free run of @n, or s->units. */
@@ -145,8 +150,8 @@ static void slab_commit(struct slab *s, uint32_t to)
 
 void *slab_alloc(struct slab_pool *pool, size_t bytes)
 {
-	uint32_t n = run_units(bytes), at = 0;
-	size_t size = (size_t)n * SLAB_UNIT_BYTES;
+	size_t size = charged(bytes), run;
+	uint32_t n = run_units(size), at = 0;
 	struct slab *s = NULL;
 	uint8_t *p;
 
@@ -162,7 +167,8 @@ void *slab_alloc(struct slab_pool *pool, size_t bytes)
 			x->fails = n;
 	}
 	if (!s) {
-		s = slab_map(pool, size > SLAB_BYTES ? size : SLAB_BYTES);
+		run = (size_t)n * SLAB_UNIT_BYTES;
+		s = slab_map(pool, run > SLAB_BYTES ? run : SLAB_BYTES);
 		at = 0;
 	}
 	run_mark(s, at, n, true);
@@ -192,8 +198,8 @@ static void slab_release(struct slab_pool *pool, struct slab *s)
 
 void slab_free(struct slab_pool *pool, void *p, size_t bytes)
 {
-	uint32_t n = run_units(bytes);
-	size_t size = (size_t)n * SLAB_UNIT_BYTES;
+	size_t size = charged(bytes);
+	uint32_t n = run_units(size);
 	struct slab *s = map_find(&pool->by_base, (uintptr_t)p / SLAB_BYTES);
 
 	ASSERT(s && (uint8_t *)p >= s->base);

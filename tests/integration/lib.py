@@ -22,6 +22,8 @@ TEST_DIR = os.environ.get("TEST_DIR") or tempfile.mkdtemp()
 OWN_DIR = "TEST_DIR" not in os.environ
 SLOW = int(os.environ.get("VALENCE_SLOW") or 1)  # limits of time are so many times as long (sanitizers)
 START_LIMIT = ["--timeout", str(60 * SLOW)]
+# an engine that computes for a second without a break is slow then, not dead
+SLOW_FLAGS = ["--", "--heartbeat-limit-ms", str(1000 * SLOW)] if SLOW > 1 else []
 WAIT_FOR_MS = 20000 * SLOW  # for valence.wait_for()
 
 failures = []
@@ -99,7 +101,7 @@ class Cluster:
                 flags.setdefault(flag, os.environ["VALENCE_" + flag.upper()])
         args = [a for k, v in flags.items() for a in ("--" + k.replace("_", "-"), v)]
         rc, out, err = valence("cluster", "start", "--dir", self.dir, "--base-port", self.base, *START_LIMIT,
-                               *args)
+                               *args, *SLOW_FLAGS)
         if rc != 0:
             print("FAILED: the cluster did not start:", out, err)
             sys.exit(1)

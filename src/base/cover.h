@@ -17,19 +17,20 @@
 	X(FIRST_UPDATER_WINS, 1, "REPEATABLE READ lost against an earlier updater")            \
 	X(VOID_GRANTOR, 1, "a commit was void: a grantor was removed")                         \
 	X(VOID_SENDER, 1, "a record was void: its sender was removed")                         \
-	X(VOID_EPOCH, 0, "a structural record came too late")                                  \
+	X(VOID_EPOCH, 1, "a structural record came too late")                                  \
 	X(DUPLICATE, 1, "a record came to the leader twice, and was taken once")               \
 	X(RESUBMIT, 1, "submissions were sent again")                                          \
 	X(FETCH_REPLAY, 1, "a fetched copy had records replayed on it")                        \
 	X(FETCH_FUTURE, 1, "a fetched copy was ahead of its engine")                           \
-	X(FETCH_NOT_HERE, 0, "a fetch was answered: not here")                                 \
+	X(FETCH_NOT_HERE, 1, "a fetch was answered: not here")                                 \
+	X(FETCH_PAUSED, 1, "a fetch waited for the record that apply had paused in")           \
 	X(SPLIT_DATA, 1, "a data atom was split")                                              \
 	X(SPLIT_INDEX, 1, "an index leaf was split")                                           \
-	X(SPLIT_CATALOG, 0, "a catalog leaf was split")                                        \
+	X(SPLIT_CATALOG, 1, "a catalog leaf was split")                                        \
 	X(MOVE, 1, "an originator moved to its writer")                                        \
 	X(PARTS, 1, "a commit had parts")                                                      \
-	X(PARTS_PULLED, 0, "apply waited for parts that were not there")                       \
-	X(APPLY_PAUSED, 0, "apply of one record took more than one turn")                      \
+	X(PARTS_PULLED, 1, "apply waited for parts that were not there")                       \
+	X(APPLY_PAUSED, 1, "apply of one record took more than one turn")                      \
 	X(LEADER_CHANGE, 1, "an engine began to lead")                                         \
 	X(REJOIN, 1, "a removed engine joined again")                                          \
 	X(REMOVED, 1, "an engine was removed from the membership")                             \
@@ -44,7 +45,7 @@
 	X(SEQUENCE_REMOTE, 1, "a sequence's value came from another engine")                   \
 	X(SEQUENCE_RESERVE, 1, "a range of a sequence was reserved")                           \
 	X(UNKNOWN_OUTCOME, 1, "a client was told that an outcome is unknown")                  \
-	X(STALE_REFUSED, 0, "a statement was refused: no sign of the voters")                  \
+	X(STALE_REFUSED, 1, "a statement was refused: no sign of the voters")                  \
 	X(SAVEPOINT_UNDONE, 1, "a savepoint took back writes")
 
 enum cover_point {

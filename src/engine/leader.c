@@ -311,10 +311,19 @@ void leader_applied(struct engine *e, const struct record *r, enum verdict v)
 {
 	const struct member *m;
 	struct remove_payload p;
+	struct join_payload join;
 	size_t kept = 0;
 
 	if (!leading(e))
 		return;
+	if (r->kind == REC_JOIN && join_decode(r->payload, r->payload_bytes, &join) == ST_OK) {
+		/* while it is a member the root keeps its nonce; once removed, unheard, it asks again under the same one */
+		for (size_t i = 0; i < e->leader.joining.count; i++)
+			if (e->leader.joining.at[i] != join.nonce)
+				e->leader.joining.at[kept++] = e->leader.joining.at[i];
+		e->leader.joining.count = kept;
+		kept = 0;
+	}
 	if (r->kind == REC_JOIN && v == VERDICT_OK) { /* its time starts now, not with our leadership */
 		m = replica_member_at(e->rp, replica_member_count(e->rp) - 1);
 		leader_report(e, m->id, r->index, r->index);

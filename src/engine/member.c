@@ -345,6 +345,11 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause)
 		e->self_removed = true;
 		e->self_removed_cause = cause;
 	}
+	if (m->id == e->self_pending && e->self_pending) { /* joined and removed within one turn: it must join anew */
+		e->self_pending = 0;
+		e->self_removed = true;
+		e->self_removed_cause = cause;
+	}
 }
 
 /* Its removal is in the log; an archive's vote may have to go too. */

@@ -220,9 +220,14 @@ static void at_index_check(struct checks *c, struct node *n)
 	struct replica *rp = engine_replica(n->engine);
 	seq_index applied = replica_applied(rp);
 	struct at_index now = {.node = n->number}, *was;
+	struct engine_info info;
 
 	if (engine_applying(n->engine) || !applied)
 		return;
+	engine_info(n->engine, &info);
+	if (engine_state(n->engine) == ENGINE_READY && !replica_member(rp, info.id))
+		world_violation(c->w, "%s says that it is engine %llu, which is no member at index %llu", n->name,
+				(unsigned long long)info.id, (unsigned long long)applied);
 	now.members = members_crc(rp);
 	now.originators_known = originators_hash(c->originators, n, &now.originators);
 	was = map_find(&c->indexes, applied);

@@ -593,6 +593,7 @@ static void tell(struct client *c, enum client_event ev)
 
 struct idle { bool done; };
 
+
 static void idle_event(struct client *c, enum client_event ev)
 {
 	struct idle *s = c->state;
@@ -622,6 +623,14 @@ bool client_run_on(struct client *c, uint64_t limit_us, struct node *n)
 	if (c->phase != CLIENT_CLOSED)
 		client_hang_up(c);
 	client_connect(c, n);
+	return answered(c, limit_us);
+}
+
+bool client_wait(struct client *c, uint64_t limit_us)
+{
+	if (c->phase == CLIENT_IDLE)
+		return !c->reply.error;
+	((struct idle *)c->state)->done = false;
 	return answered(c, limit_us);
 }
 

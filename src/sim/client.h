@@ -97,6 +97,7 @@ void client_next(struct client *c, uint64_t think_us);
 
 /* setup and the final comparison, run on one connection from outside of the event loop */
 bool client_run(struct client *c, uint64_t limit_us, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool client_wait(struct client *c, uint64_t limit_us); /* for the reply to client_query() */
 bool client_run_on(struct client *c, uint64_t limit_us, struct node *n); /* connects */
 extern const struct load load_idle;
 

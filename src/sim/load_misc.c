@@ -487,7 +487,7 @@ static void grow_statement(struct client *c, struct misc *s)
 		return;
 	default:
 		s->next_id += rows;
-		client_query(c, "INSERT INTO gr%u SELECT g, repeat('k', 450) || g, repeat('g', 400), %" PRId64
+		client_query(c, "INSERT INTO gr%u SELECT g, g || repeat('k', 450), repeat('g', 400), %" PRId64
 			     " FROM generate_series(%" PRId64 ", %" PRId64 ") g", n, write_tag(s, from, from + rows), from,
 			     from + rows - 1);
 	}

@@ -112,10 +112,13 @@ static void look(struct model *m, struct node *n, const struct record *r, const 
 		VEC_PUSH(&m->w->mem, &m->log, l);
 		world_mix(m->w, l.crc);
 		m->atoms = false;
+		if (m->w->cfg.verbose)
+			world_note(m->w, "%llu is a %s of %llu:%llu", (unsigned long long)r->index, record_kind_name(r->kind),
+				   (unsigned long long)r->engine, (unsigned long long)r->txn);
 		if (verdict == VERDICT_OK)
 			model_apply(m, r);
-		else if (r->kind == REC_COMMIT)
-			world_note(m->w, "commit of %llu:%llu at %llu has verdict %u",
+		else
+			world_note(m->w, "%s of %llu:%llu at %llu has verdict %u", record_kind_name(r->kind),
 				   (unsigned long long)r->engine, (unsigned long long)r->txn,
 				   (unsigned long long)r->index, verdict);
 		m->log.at[r->index - 1].atoms = m->atoms;

@@ -16,6 +16,7 @@
 #define STEP_US 2
 #define RECORD_US 3
 #define SESSION_US 8
+#define PAUSED_US 4000    /* one that ends within a record: its whole budget of operations is used up */
 #define SPIN_TURNS 100000 /* in a simulated second: an engine that never sleeps */
 
 /* -- clocks ----------------------------------------------------------------------------------------------------- */
@@ -63,6 +64,17 @@ static void node_kick(void *ctx)
 	((struct node *)ctx)->kicked = true;
 }
 
+/* Nothing damages what is on its way here: a copy that its receiver refuses should not have been sent. */
+static void refused_copy(struct node *n, const char *text, uint32_t bytes)
+{
+	char cause[40], copy[RING_LINE_BYTES];
+
+	snprintf(cause, sizeof cause, "cause=%s", status_name(ST_CORRUPT));
+	snprintf(copy, sizeof copy, "%.*s", (int)bytes, text);
+	if (strstr(copy, "fetch repeated") && strstr(copy, cause))
+		world_violation(n->w, "%s was sent a copy that is damaged", n->name);
+}
+
 static void node_log(void *ctx, const char *line, uint32_t bytes)
 {
 	struct node *n = ctx;
@@ -71,6 +83,7 @@ static void node_log(void *ctx, const char *line, uint32_t bytes)
 	if (!text)
 		text = line;
 	world_note(n->w, "%s%.*s", n->name, (int)(bytes - (uint32_t)(text - line)) - 1, text);
+	refused_copy(n, text, (uint32_t)(line + bytes - text));
 }
 
 static enum status node_gate(void *ctx, struct error *err)
@@ -288,7 +301,7 @@ static uint32_t engine_turn(struct node *n)
 	uint32_t steps = 0;
 
 	while (engine_step(n->engine) > 0)
-		if (++steps == STEPS_PER_TURN) {
+		if (++steps == STEPS_PER_TURN || replica_paused(engine_replica(n->engine))) {
 			n->kicked = true;
 			break;
 		}
@@ -331,7 +344,8 @@ void node_turn(struct node *n)
 	if (after > before)
 		sim_stats.records += after - before;
 	n->busy_until_us = w->now_us + TURN_US + (uint64_t)steps * STEP_US + (uint64_t)sessions * SESSION_US +
-			   (after > before ? (after - before) * RECORD_US : 0);
+			   (after > before ? (after - before) * RECORD_US : 0) +
+			   (replica_paused(engine_replica(n->engine)) ? PAUSED_US : 0);
 	if (!n->ready_us && engine_state(n->engine) == ENGINE_READY)
 		n->ready_us = w->now_us;
 	else if (n->ready_us && engine_state(n->engine) != ENGINE_READY)

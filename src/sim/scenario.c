@@ -18,7 +18,7 @@
 #define PROGRESS_LIMIT SECONDS(40) /* and every client has done something */
 #define QUIET_LIMIT SECONDS(30)
 
-static bool all_ready(struct world *w, void *ctx)
+bool scenario_all_ready(struct world *w, void *ctx)
 {
 	(void)ctx;
 	for (uint32_t i = 0; i < w->node_count; i++)
@@ -47,7 +47,7 @@ static bool boot(struct world *w)
 		if (rng_below(&w->rng, 2))
 			world_run_for(w, rng_below(&w->rng, MILLIS(300)));
 	}
-	if (!world_run_until(w, BOOT_LIMIT, all_ready, NULL))
+	if (!world_run_until(w, BOOT_LIMIT, scenario_all_ready, NULL))
 		not_ready(w, "at the beginning");
 	return !w->failed;
 }
@@ -87,7 +87,7 @@ static bool heal(struct world *w)
 
 	world_phase(w, PHASE_HEALED);
 	faults_heal(w->faults);
-	if (!world_run_until(w, READY_LIMIT, all_ready, NULL)) {
+	if (!world_run_until(w, READY_LIMIT, scenario_all_ready, NULL)) {
 		not_ready(w, "after the last fault");
 		return false;
 	}
@@ -147,7 +147,7 @@ static void verify(struct world *w, struct client *admin)
 	}
 }
 
-static struct client *prepare(struct world *w)
+struct client *scenario_prepare(struct world *w)
 {
 	struct client *admin = clients_add(w->clients, &load_idle);
 
@@ -157,7 +157,7 @@ static struct client *prepare(struct world *w)
 	return load_setup(w, admin) ? admin : NULL;
 }
 
-static void finish(struct world *w, struct client *admin)
+void scenario_finish(struct world *w, struct client *admin)
 {
 	if (!w->failed && heal(w))
 		verify(w, admin);
@@ -194,7 +194,7 @@ static void add_clients(struct world *w, uint32_t count)
 
 static struct client *begin(struct world *w, uint32_t clients)
 {
-	struct client *admin = prepare(w);
+	struct client *admin = scenario_prepare(w);
 
 	if (!admin)
 		return NULL;
@@ -214,7 +214,7 @@ static void run_random(struct world *w)
 		return;
 	faults_start(w->faults);
 	world_run_for(w, w->run_us);
-	finish(w, admin);
+	scenario_finish(w, admin);
 }
 
 static void run_calm(struct world *w)
@@ -224,7 +224,7 @@ static void run_calm(struct world *w)
 	if (!admin)
 		return;
 	world_run_for(w, w->run_us / 2);
-	finish(w, admin);
+	scenario_finish(w, admin);
 }
 
 /* What it is that fails again and again, while others work. */
@@ -239,7 +239,7 @@ static void rounds(struct world *w, blow_fn blow, uint32_t count)
 		world_run_for(w, MILLIS(300) + rng_below(&w->rng, SECONDS(4)));
 	}
 	if (admin)
-		finish(w, admin);
+		scenario_finish(w, admin);
 }
 
 static uint64_t short_us(struct world *w)
@@ -378,7 +378,7 @@ static bool take_value(struct world *w, struct client *c, struct values *v)
  */
 static void run_sequence_a(struct world *w)
 {
-	struct client *admin = prepare(w), *a, *b;
+	struct client *admin = scenario_prepare(w), *a, *b;
 	struct node *na = &w->nodes[1], *nb = &w->nodes[2];
 	struct values v = {0};
 	struct hold h = {0};
@@ -415,7 +415,7 @@ static void run_sequence_a(struct world *w)
 			return;
 	client_hang_up(a);
 	client_hang_up(b);
-	finish(w, admin);
+	scenario_finish(w, admin);
 }
 
 /* -- the list ------------------------------------------------------------------------------------------------------------ */
@@ -437,9 +437,25 @@ const struct scenario scenarios[] = {
 	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
 };
 
+const struct scenario *scenario_at(uint32_t i)
+{
+	uint32_t count = 0;
+
+	while (scenarios[count].name)
+		count++;
+	if (i < count)
+		return &scenarios[i];
+	for (const struct scenario *s = scenarios_rare; s->name; s++)
+		if (count++ == i)
+			return s;
+	return NULL;
+}
+
 const struct scenario *scenario_find(const char *name)
 {
-	for (const struct scenario *s = scenarios; s->name; s++)
+	const struct scenario *s;
+
+	for (uint32_t i = 0; (s = scenario_at(i)); i++)
 		if (strcmp(s->name, name) == 0)
 			return s;
 	return NULL;

@@ -13,6 +13,14 @@ struct scenario {
 	void (*run)(struct world *w);
 };
 extern const struct scenario scenarios[]; /* ends with a NULL name; the first is the default */
-const struct scenario *scenario_find(const char *name);
+extern const struct scenario scenarios_rare[]; /* likewise; each meets one rare path */
+const struct scenario *scenario_find(const char *name); /* in both */
+/* The one with this number, over both; NULL: no more. */
+const struct scenario *scenario_at(uint32_t i);
+
+/* For courses: boot and tables; heal, run on and compare. */
+struct client *scenario_prepare(struct world *w);
+void scenario_finish(struct world *w, struct client *admin);
+bool scenario_all_ready(struct world *w, void *ctx);
 
 #endif

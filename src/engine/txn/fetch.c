@@ -348,6 +348,7 @@ static void answer(struct txns *t, engine_id to, atom_id atom)
 
 	if (f && replica_usable(t->rp, f) && !replica_current(t->rp, f)) {
 		/* within a record that apply has paused in: as of no index until that is whole */
+		COVER(FETCH_PAUSED);
 		asked_add(t, to, atom, txns_applied(t) + 1);
 		return;
 	}

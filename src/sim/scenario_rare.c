@@ -1,0 +1,405 @@
+/*
+ * scenario_rare.c - courses that meet one rare path each, and fail when they do not (sim).
+ *
+ * Random clusters meet these once in hundreds of seeds, if at all: two messages must pass each other on different ways. Here
+ * links are held up just then. What is held up is a direction between two hosts, for less than the heartbeat limit.
+ */
+#include "sim/scenario.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cover.h"
+#include "sim/check.h"
+#include "sim/fault.h"
+#include "sim/load.h"
+#include "sim/model.h"
+
+#define LIMIT SECONDS(10)
+
+static bool said(struct world *w, struct client *c, bool good)
+{
+	if (!good)
+		world_violation(w, "%s on %s: %s %s", c->sql, c->node ? c->node->name : "no node", c->reply.sqlstate,
+				c->reply.message);
+	return good;
+}
+
+static struct client *client_on(struct world *w, struct node *n)
+{
+	struct client *c = clients_add(w->clients, &load_idle);
+
+	return said(w, c, client_run_on(c, LIMIT, n)) ? c : NULL;
+}
+
+static struct node *parent_of(struct world *w, struct node *n)
+{
+	struct engine_info info;
+
+	engine_info(n->engine, &info);
+	return node_by_engine(w, info.parent);
+}
+
+/* A cache whose parent is @parent, or is not the leader when that is NULL. */
+static struct node *cache_under(struct world *w, const struct node *parent, const struct node *but)
+{
+	for (uint32_t i = w->archive_count; i < w->node_count; i++) {
+		struct node *n = &w->nodes[i], *p = parent_of(w, n);
+
+		if (n != but && p && (parent ? p == parent : p != node_leader(w)))
+			return n;
+	}
+	return NULL;
+}
+
+static bool met(struct world *w, enum cover_point point, uint64_t before)
+{
+	if (!w->failed && cover_counts[point] == before)
+		world_violation(w, "the scenario did not meet %s", cover_name(point));
+	return !w->failed;
+}
+
+/* Wide rows, as one transaction of the model. */
+static struct mtxn *fill(struct world *w, struct client *c, const char *table, int64_t from, uint32_t rows, bool wait)
+{
+	struct mtxn *x = model_txn_begin(w->model);
+
+	client_query(c, "INSERT INTO %s SELECT g, g || repeat('k', 450), repeat('g', 400), %" PRId64
+		     " FROM generate_series(%" PRId64 ", %" PRId64 ") g", table, model_txn_write(x, 0, false),
+		     from, from + rows - 1);
+	if (wait && said(w, c, client_wait(c, LIMIT)))
+		model_txn_end(w->model, x, TXN_ACKED);
+	return x;
+}
+
+/* -- a split that comes after the end of its table ------------------------------------------------------------------- */
+
+static bool in_log(struct world *w, void *ctx)
+{
+	(void)w;
+	return ((struct mtxn *)ctx)->index != 0;
+}
+
+/*
+ * A makes a table and fills it; its commit makes the index leaf too large, so A, its originator, sends a split. On the way to the leader
+ * that is held up. TRUNCATE on another voter waits for A's transaction only, and comes into the log before the split.
+ */
+static void late_split(struct world *w, int number)
+{
+	char table[16];
+	struct node *leader = node_leader(w), *a = cache_under(w, NULL, NULL), *p = a ? parent_of(w, a) : NULL, *other = NULL;
+	struct client *ca, *cb;
+	struct mtxn *x;
+
+	for (uint32_t i = 0; i < w->archive_count; i++)
+		if (&w->nodes[i] != leader && &w->nodes[i] != p)
+			other = &w->nodes[i];
+	if (!p || !leader || !other) {
+		if (leader) /* all are below the leader: another one shall lead */
+			fault_crash(w, leader, false, MILLIS(100));
+		(void)world_run_until(w, SECONDS(20), scenario_all_ready, NULL);
+		return;
+	}
+	snprintf(table, sizeof table, "late%d", number);
+	if (!(ca = client_on(w, a)) || !(cb = client_on(w, other)) ||
+	    !said(w, ca, client_run(ca, LIMIT, "CREATE TABLE %s (id bigint PRIMARY KEY, k text, pad text, tag bigint)", table)) ||
+	    !said(w, ca, client_run(ca, LIMIT, "CREATE INDEX ON %s (k)", table)) ||
+	    !said(w, ca, client_run(ca, LIMIT, "BEGIN")))
+		return;
+	x = fill(w, ca, table, 1, 700, false);
+	if (!said(w, ca, client_wait(ca, LIMIT)))
+		return;
+	client_query(cb, "TRUNCATE %s", table);
+	world_run_for(w, MILLIS(30));
+	client_query(ca, "COMMIT");
+	if (!world_run_until(w, SECONDS(2), in_log, x))
+		world_violation(w, "the commit did not come into the log");
+	sim_net_block(w->net, p->host, leader->host, true);
+	(void)client_wait(cb, MILLIS(700));
+	sim_net_block(w->net, p->host, leader->host, false);
+	if (!said(w, ca, client_wait(ca, LIMIT)) || !said(w, cb, client_wait(cb, LIMIT)))
+		return;
+	model_txn_end(w->model, x, TXN_ACKED);
+	world_run_for(w, MILLIS(300));
+	client_hang_up(ca);
+	client_hang_up(cb);
+}
+
+static void run_late_split(struct world *w)
+{
+	struct client *admin = scenario_prepare(w);
+	uint64_t before = cover_counts[COVER_VOID_EPOCH];
+
+	for (int i = 0; admin && i < 8 && !w->failed && cover_counts[COVER_VOID_EPOCH] == before; i++)
+		late_split(w, i);
+	if (admin && met(w, COVER_VOID_EPOCH, before))
+		scenario_finish(w, admin);
+}
+
+/* -- a fetch of what is gone --------------------------------------------------------------------------------------------- */
+
+/*
+ * C asks for a copy, and that message is lost with its link. C's client hangs up, so nobody uses the table, and it is emptied;
+ * C hears of that late, and asks again before.
+ */
+static void fetch_gone(struct world *w, int64_t from)
+{
+	struct node *leader = node_leader(w), *c = cache_under(w, leader, NULL), *p, *h = NULL;
+	struct client *cc, *ch, *ce, *cl;
+
+	for (uint32_t i = w->archive_count; i < w->node_count; i++)
+		if (&w->nodes[i] != c)
+			h = &w->nodes[i];
+	if (!c || !h) {
+		world_violation(w, "no cache below the leader");
+		return;
+	}
+	if (!(cc = client_on(w, c)) || !(ch = client_on(w, h)) || !(ce = client_on(w, h)) || !(cl = client_on(w, leader)))
+		return;
+	(void)fill(w, ch, "gr0", from, 100, true);
+	if (w->failed || !said(w, ce, client_run(ce, LIMIT, "BEGIN")) ||
+	    !said(w, ce, client_run(ce, LIMIT, "SELECT count(*) FROM gr0")) ||
+	    !said(w, cc, client_run(cc, LIMIT, "SELECT count(*) FROM gr1")))
+		return;
+	p = parent_of(w, c);
+	sim_net_block(w->net, c->host, p->host, true);
+	client_query(cc, "SELECT max(pad) FROM gr0");
+	world_run_for(w, MILLIS(4));
+	sim_net_break(w->net, c->host, p->host, false);
+	sim_net_block(w->net, c->host, p->host, false);
+	client_hang_up(cc);
+	world_run_for(w, MILLIS(60));
+	client_query(cl, "TRUNCATE gr0");
+	world_run_for(w, MILLIS(60)); /* all but E's have told that they do not use it */
+	p = parent_of(w, c);
+	if (!p) {
+		world_violation(w, "%s found no parent", c->name);
+		return;
+	}
+	sim_net_block(w->net, p->host, c->host, true);
+	if (!said(w, ce, client_run(ce, LIMIT, "COMMIT")) || !said(w, cl, client_wait(cl, LIMIT)))
+		return;
+	world_run_for(w, MILLIS(480));
+	sim_net_block(w->net, p->host, c->host, false);
+	world_run_for(w, MILLIS(300));
+	client_hang_up(ch);
+	client_hang_up(ce);
+	client_hang_up(cl);
+}
+
+static void run_fetch_gone(struct world *w)
+{
+	struct client *admin = scenario_prepare(w);
+	uint64_t before = cover_counts[COVER_FETCH_NOT_HERE];
+
+	for (int i = 0; admin && i < 4 && !w->failed && cover_counts[COVER_FETCH_NOT_HERE] == before; i++)
+		fetch_gone(w, 1 + i * 1000);
+	if (admin && met(w, COVER_FETCH_NOT_HERE, before))
+		scenario_finish(w, admin);
+}
+
+/* -- a fetch from within a record --------------------------------------------------------------------------------------- */
+
+static bool paused(struct world *w, void *ctx)
+{
+	struct node *n = ctx;
+
+	(void)w;
+	return n->up && replica_paused(engine_replica(n->engine));
+}
+
+/*
+ * C, which has heard nothing of the record, wants a copy of an index leaf; the archive, its originator, is in the middle of it. The copy must be
+ * from before or after it: C applies the whole record to it.
+ */
+static void paused_fetch(struct world *w, struct node *h, struct node *c, int64_t from)
+{
+	struct mtxn *x = model_txn_begin(w->model);
+	struct client *ch = client_on(w, h), *cc = client_on(w, c);
+	struct node *p = parent_of(w, c);
+
+	if (!ch || !cc || !p || !said(w, cc, client_run(cc, LIMIT, "SELECT tag FROM acct WHERE id = 1")))
+		return;
+	world_run_for(w, MILLIS(20));
+	sim_net_block(w->net, p->host, c->host, true);
+	client_query(ch, "INSERT INTO big SELECT g, g::text, 'small', %" PRId64 " FROM generate_series(%" PRId64 ", %" PRId64
+		     ") g", model_txn_write(x, 0, false), from, from + 22999);
+	if (!world_run_until(w, MILLIS(500), paused, p))
+		world_violation(w, "the record was applied in one turn");
+	client_query(cc, "SELECT id FROM big WHERE k = '%" PRIu64 "'", rng_below(&w->rng, 20000));
+	world_run_for(w, MILLIS(5) + rng_below(&w->rng, MILLIS(15)));
+	sim_net_block(w->net, p->host, c->host, false);
+	if (!said(w, ch, client_wait(ch, LIMIT)) || !said(w, cc, client_wait(cc, LIMIT)))
+		return;
+	model_txn_end(w->model, x, TXN_ACKED);
+	world_run_for(w, MILLIS(300));
+	for (uint32_t i = 0; i < w->node_count && !w->failed; i++)
+		checks_copies(w->checks, &w->nodes[i]);
+	client_hang_up(ch);
+	client_hang_up(cc);
+}
+
+static void run_paused_fetch(struct world *w)
+{
+	struct client *admin = scenario_prepare(w);
+
+	uint64_t before = cover_counts[COVER_FETCH_PAUSED];
+
+	for (int i = 0; admin && i < 12 && !w->failed && (i < 2 || cover_counts[COVER_FETCH_PAUSED] == before); i++) {
+		fault_crash(w, &w->nodes[2], false, MILLIS(100)); /* so that it has no copies, and originates nothing */
+		if (!world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
+			world_violation(w, "%s is no member again", w->nodes[2].name);
+		paused_fetch(w, &w->nodes[1], &w->nodes[2], 1 + i * 100000);
+	}
+	if (admin && met(w, COVER_FETCH_PAUSED, before))
+		scenario_finish(w, admin);
+}
+
+/* -- a lost record among many ---------------------------------------------------------------------------------------------- */
+
+/* They do not wait long for an answer, but come again at once: there is always a new record behind a lost one. */
+struct restless { struct mtxn *x; uint64_t since_us, acked_us; };
+
+static void restless_start(struct client *c)
+{
+	struct restless *s = c->state;
+
+	s->x = model_txn_begin(c->w->model);
+	s->since_us = c->w->now_us;
+	client_query(c, "INSERT INTO wit VALUES (%" PRIu64 ", %" PRId64 ")", s->x->number, model_txn_write(s->x, 0, false));
+	if (c->w->phase == PHASE_RUN)
+		timer_arm(&c->w->timers, &c->limit, c->w->now_us + MILLIS(40) + rng_below(&c->rng, MILLIS(100)));
+}
+
+static void restless_event(struct client *c, enum client_event ev)
+{
+	struct restless *s = c->state;
+	struct node *n = &c->w->nodes[c->w->archive_count + c->number % (c->w->node_count - c->w->archive_count)];
+
+	if (s->x) {
+		bool acked = ev == CLIENT_REPLY && !c->reply.error;
+
+		model_txn_end(c->w->model, s->x, acked ? TXN_ACKED : TXN_UNKNOWN);
+		s->x = NULL;
+		c->done += acked;
+		if (acked)
+			s->acked_us = s->since_us;
+	}
+	if (c->stopping) {
+		c->stopped = true;
+		client_hang_up(c);
+	} else if (c->phase == CLIENT_CLOSED) {
+		client_connect(c, n);
+	} else if (ev == CLIENT_REPLY || (ev == CLIENT_CONNECTED && c->reply.error)) {
+		client_sleep(c, 1 + rng_below(&c->rng, MILLIS(3)));
+	} else {
+		restless_start(c);
+	}
+}
+
+static const struct load load_restless = {"restless", sizeof(struct restless), restless_event, true};
+
+struct wanted { uint64_t since_us; };
+
+/* Every cache: a transaction begun since then is acknowledged. */
+static bool all_served(struct world *w, void *ctx)
+{
+	const struct wanted *wanted = ctx;
+	bool served[NODES_MAX] = {false};
+
+	for (size_t i = 0; i < w->clients->at.count; i++) {
+		const struct client *c = w->clients->at.at[i];
+		const struct restless *s = c->state;
+
+		if (c->load == &load_restless && s->acked_us > wanted->since_us)
+			served[c->number % (w->node_count - w->archive_count)] = true;
+	}
+	for (uint32_t i = 0; i < w->node_count - w->archive_count; i++)
+		if (!served[i])
+			return false;
+	return true;
+}
+
+static void run_lost_record(struct world *w)
+{
+	struct client *admin = scenario_prepare(w);
+
+	if (!admin)
+		return;
+	for (uint32_t i = 0; i < 8 * (w->node_count - w->archive_count); i++)
+		client_sleep(clients_add(w->clients, &load_restless), 1);
+	world_phase(w, PHASE_RUN);
+	world_run_for(w, MILLIS(500));
+	for (int i = 0; i < 10 && !w->failed; i++) {
+		struct node *leader = node_leader(w);
+		struct wanted wanted = {w->now_us};
+
+		for (uint32_t k = 0; leader && k < w->archive_count; k++)
+			if (&w->nodes[k] != leader)
+				sim_net_break(w->net, w->nodes[k].host, leader->host, false);
+		if (!world_run_until(w, MILLIS(1500), all_served, &wanted))
+			world_violation(w, "after a lost message some cache's records do not come into the log any more");
+		world_run_for(w, rng_below(&w->rng, MILLIS(300)));
+	}
+	if (!w->failed)
+		scenario_finish(w, admin);
+}
+
+/* -- in and out within one turn ------------------------------------------------------------------------------------------- */
+
+struct joined { const struct node *n; engine_id was; };
+
+static bool has_joined(struct world *w, void *ctx)
+{
+	const struct joined *j = ctx;
+	struct node *leader = node_leader(w);
+	struct replica *rp = leader ? engine_replica(leader->engine) : NULL;
+
+	for (uint32_t i = 0; rp && i < replica_member_count(rp); i++) {
+		const struct member *m = replica_member_at(rp, i);
+
+		if (m->id > j->was && strcmp(m->join.address, j->n->address) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * An engine stands still from before it hears that it has joined until it has been removed for its silence: it hears of both at
+ * once, and must not take itself for a member. First an archive, then a cache.
+ */
+static void run_join_removed(struct world *w)
+{
+	struct client *admin = scenario_prepare(w);
+
+	for (int i = 0; admin && i < 4 && !w->failed; i++) {
+		struct node *leader = node_leader(w), *n = &w->nodes[i % 2 ? w->archive_count : 2];
+		struct engine_info info;
+		struct joined j = {n, 0};
+
+		if (n == leader)
+			n = &w->nodes[1];
+		j.n = n;
+		engine_info(n->engine, &info);
+		j.was = info.id;
+		fault_crash(w, n, false, MILLIS(100));
+		if (!world_run_until(w, SECONDS(5), has_joined, &j))
+			world_violation(w, "%s did not join", n->name);
+		fault_pause(w, n, SECONDS(9));
+		world_run_for(w, SECONDS(10));
+		if (!w->failed && !world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
+			world_violation(w, "%s is no member again", n->name);
+	}
+	if (admin && !w->failed)
+		scenario_finish(w, admin);
+}
+
+const struct scenario scenarios_rare[] = {
+	{"late-split", "a split that comes after the end of its table", 3, 6, MOOD_MIXED, run_late_split},
+	{"fetch-gone", "a copy is asked for of what is gone", 3, 6, MOOD_MIXED, run_fetch_gone},
+	{"paused-fetch", "a copy is asked for within a record that changes it", 1, 3, MOOD_MIXED, run_paused_fetch},
+	{"lost-record", "one of many records is lost on its way to the leader", 3, 6, MOOD_MIXED, run_lost_record},
+	{"join-removed", "an engine hears at once that it joined and was removed", 3, 5, MOOD_MIXED, run_join_removed},
+	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
+};

@@ -82,8 +82,8 @@ static bool in_log(struct world *w, void *ctx)
 }
 
 /*
- * A makes a table and fills it; its commit makes the index leaf too large, so A, its originator, sends a split. On the way to the leader
- * that is held up. TRUNCATE on another voter waits for A's transaction only, and comes into the log before the split.
+ * A makes a table and fills it; its commit makes the index leaf too large, so A, its originator, sends a split. On the way to
+ * the leader that is held up. TRUNCATE on another voter waits for A's transaction only, and comes into the log before the split.
  */
 static void late_split(struct world *w, int number)
 {
@@ -210,8 +210,8 @@ static bool paused(struct world *w, void *ctx)
 }
 
 /*
- * C, which has heard nothing of the record, wants a copy of an index leaf; the archive, its originator, is in the middle of it. The copy must be
- * from before or after it: C applies the whole record to it.
+ * C, which has heard nothing of the record, wants a copy of an index leaf; the archive, its originator, is in the middle of it.
+ * The copy must be from before or after it: C applies the whole record to it.
  */
 static void paused_fetch(struct world *w, struct node *h, struct node *c, int64_t from)
 {

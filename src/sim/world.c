@@ -86,7 +86,9 @@ static void choose_mood(struct world *w)
 {
 	uint64_t pick = rng_below(&w->rng, 100);
 
-	w->mood = w->cfg.mood != MOOD_ANY ? w->cfg.mood : pick < 47 ? MOOD_MIXED : pick < 77 ? MOOD_HOT : pick < 89 ? MOOD_DDL : MOOD_BULK;
+	w->mood = pick < 47 ? MOOD_MIXED : pick < 77 ? MOOD_HOT : pick < 89 ? MOOD_DDL : MOOD_BULK;
+	if (w->cfg.mood != MOOD_ANY)
+		w->mood = w->cfg.mood;
 	w->pace = rng_below(&w->rng, 6) ? 5 : 1;
 	w->hot_percent = 25;
 	w->hot_keys = 3;

@@ -60,8 +60,8 @@ struct node {
 };
 
 struct world_stats {
-	uint64_t simulated_us, turns, commits, rollbacks, unknown, refused, reads, lost, ddl, sequence_values, checks, records, originators,
-		worlds;
+	uint64_t simulated_us, turns, commits, rollbacks, unknown, refused, reads, lost, ddl, sequence_values, checks, records,
+		originators, worlds;
 	uint64_t crashes, power_losses, pauses, partitions, one_way, breaks, slow_disks, restarts;
 };
 extern struct world_stats sim_stats; /* of all worlds of this process */

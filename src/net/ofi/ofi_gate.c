@@ -76,11 +76,12 @@ size_t ofi_gate_answer(struct ofi_link *l, const uint8_t *data, size_t bytes, ui
 		       enum status *why_out)
 {
 	*why_out = ST_CONNECTION;
-	if (bytes == 2 && data[0] == REFUSED && data[1] < REASONS) {
+	/* verbs hands over all the room there is, here and below, whatever was sent */
+	if (bytes >= 2 && data[0] == REFUSED && data[1] < REASONS) {
 		l->link.refused = reasons[data[1]];
 		*why_out = ST_AUTH;
 	}
-	if (bytes != 1 + OFI_NONCE_BYTES || data[0] != COOKIE || !l->gated || l->entered)
+	if (bytes < 1 + OFI_NONCE_BYTES || data[0] != COOKIE || !l->gated || l->entered)
 		return 0;
 	l->entered = true;
 	out[0] = ENTER;
@@ -151,7 +152,6 @@ enum ofi_gate ofi_gate_judge(struct ofi_net *n, const char *peer, const uint8_t 
 			     uint8_t out[OFI_GATE_MAX], size_t *out_bytes)
 {
 	uint8_t full[MAC_BYTES];
-	/* verbs hands over all the room there is, whatever was sent */
 	bool knock = bytes >= 1 + OFI_NONCE_BYTES && data[0] == KNOCK;
 	bool enter = bytes >= 1 + OFI_NONCE_BYTES + MAC_BYTES && data[0] == ENTER;
 

@@ -329,7 +329,7 @@ static void eq_error(struct ofi_net *n)
 	if (!l)
 		return;
 	if (l->state == OFI_DIALLING && ofi_status(e.err) == ST_CONNECTION_REFUSED && e.err_data &&
-	    e.err_data_size > 0)
+	    e.err_data_size > 0 && *(const uint8_t *)e.err_data) /* zeros: nobody's words, but room of the fabric's */
 		rejected(l, e.err_data, e.err_data_size);
 	else if (l->state == OFI_DIALLING && ofi_status(e.err) == ST_CONNECTION_REFUSED)
 		ofi_link_break(l, ST_CONNECTION_REFUSED);

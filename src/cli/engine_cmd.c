@@ -115,10 +115,8 @@ static void engine_config_fill(struct process *p, struct loop *l, struct engine_
 		.location = o->location ? o->location : "",
 		.contacts = o->contacts,
 		.contact_count = o->contact_count,
-#ifdef VALENCE_WITH_OFI
-		.net_ops = &net_ops_ofi,
-#endif
-		.provider = o->provider,
+		.net_ops = o->net->ops,
+		.provider = o->net->provider,
 		.store_ops = o->archive ? &store_ops_bdb : NULL,
 		.dir = o->data,
 		.memory_bytes = o->memory_bytes,
@@ -144,8 +142,8 @@ static int engine_run(struct process *p, struct loop *l)
 	error_clear(&err);
 	if (engine_open(&cfg, &e, &err) != ST_OK)
 		return cli_fail_error("cannot start the engine", &err);
-	log_event(&p->log, LOG_CLI, LOG_INFO, "started", "kind=%s sql=%s fabric=%s pid=%d memory=%llu",
-		  p->opts.archive ? "archive" : "cache", p->opts.sql, engine_address(e), (int)getpid(),
+	log_event(&p->log, LOG_CLI, LOG_INFO, "started", "kind=%s sql=%s fabric=%s listen=%s pid=%d memory=%llu",
+		  p->opts.archive ? "archive" : "cache", p->opts.sql, p->opts.net->name, engine_address(e), (int)getpid(),
 		  (unsigned long long)p->opts.memory_bytes);
 	error_clear(&err);
 	st = loop_run(l, e, &err);

@@ -40,7 +40,7 @@ static const struct opt opts[] = {
 	TEXT("join", join, "HOST:PORT,...", "engines of the cluster to join"),
 	DISK("data", data, "DIR", "where the archive keeps its data"),
 	DISK("holds", holds, "KIND,...", "what the archive holds; everything when not given"),
-	TEXT("fabric", fabric, "F", "ofi:tcp (default), ofi:verbs, ucx:tcp, ucx:verbs"),
+	TEXT("fabric", fabric, "F", "ofi:tcp (default), ofi:verbs, ucx:tcp, ucx:verbs; the same in a whole cluster"),
 	NUMBER("workers", workers, "N", 1, 1024, "engines in this process (default 1)"),
 	BYTES("memory", memory_bytes, 64u << 20, "memory for all of it, as 512M or 8G (default 4G)"),
 	TEXT("secret-file", secret_file, "FILE", "holds the cluster's secret, which engines prove to each other; all have the same or none"),
@@ -336,24 +336,18 @@ static int check_poll(struct engine_opts *o, const char *command)
 
 static int check_fabric(struct engine_opts *o, const char *command)
 {
-	const char *f = o->fabric ? o->fabric : "ofi:tcp";
+	const struct net_fabric *f = o->fabric ? net_fabric_find(o->fabric) : net_fabric_default();
 
-	if (strcmp(f, "ofi:tcp") == 0 || strcmp(f, "ofi:verbs") == 0) {
-#ifdef VALENCE_WITH_OFI
-		o->provider = f + 4;
-		return -1;
-#else
-		cli_fail("fabric ofi: this build lacks libfabric", NULL);
-		cli_hint("configure with libfabric-dev installed and without --without-ofi");
-		return CLI_USAGE;
-#endif
-	}
-	if (strcmp(f, "ucx:tcp") == 0 || strcmp(f, "ucx:verbs") == 0) {
-		fprintf(stderr, "valence: fabric %s: this build lacks UCX\n", f);
-		cli_hint("use --fabric ofi:tcp or ofi:verbs");
+	if (!f)
+		return cli_usage(command, "--fabric %s: no such fabric; there are ofi:tcp, ofi:verbs, ucx:tcp, ucx:verbs",
+				 o->fabric);
+	if (!f->ops) {
+		fprintf(stderr, "valence: fabric %s: this build lacks %s\n", f->name, f->without);
+		cli_hint("use --fabric %s, or configure again with %s installed", net_fabric_default()->name, f->package);
 		return CLI_USAGE;
 	}
-	return cli_usage(command, "--fabric %s: no such fabric; there are ofi:tcp, ofi:verbs, ucx:tcp, ucx:verbs", f);
+	o->net = f;
+	return -1;
 }
 
 static int check(struct engine_opts *o, const char *command, struct arena *arena)

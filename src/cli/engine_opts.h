@@ -11,6 +11,7 @@
 #include "base/spin.h"
 #include "base/status.h"
 #include "cli/cli.h"
+#include "net/fabric.h"
 
 #define ENGINE_JOIN_MAX 64
 
@@ -24,7 +25,7 @@ struct engine_opts {
 	struct cli_address sql_address, fabric_address;
 	uint32_t contact_count;
 	const char *contacts[ENGINE_JOIN_MAX];
-	const char *provider;
+	const struct net_fabric *net;
 	enum poll_mode poll_mode;
 	uint8_t *secret; /* NULL: none */
 	size_t secret_bytes;

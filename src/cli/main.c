@@ -22,7 +22,7 @@ static const struct command commands[] = {
 	{"cluster", "start, stop and look after a whole cluster on this machine", cli_cluster},
 	{"catalog", "look around in a running cluster", cli_catalog},
 	{"sim", "run simulated clusters from a seed", sim_main},
-	{"bench", "measure on this machine", NULL},
+	{"bench", "measure on this machine", cli_bench},
 	{"backup", "online backup of an archive", NULL},
 	{"restore", "restore a backup into an empty directory", NULL},
 	{"verify", "check every image and record of an archive", NULL},

@@ -1,7 +1,8 @@
 /*
  * net.h - the transport: connected links that carry whole messages (net).
  *
- * One small operations table; back ends: ofi (libfabric message endpoints), sim (the simulator), later ucx.
+ * One small operations table; back ends: ofi (libfabric message endpoints), ucx (UCX active messages), sim (the
+ * simulator). fabric.h names those over a library and says what each can do.
  * Only a back end includes its library's headers. One transport per engine; callbacks come from
  * net_progress() only, never from inside another call.
  *
@@ -108,7 +109,8 @@ struct net_ops {
 	bool (*try_wait)(struct net *net);
 };
 
-extern const struct net_ops net_ops_ofi; /* src/net/ofi */
+extern const struct net_ops net_ops_ofi; /* src/net/ofi; in a build with libfabric: go by fabric.h */
+extern const struct net_ops net_ops_ucx; /* src/net/ucx; in a build with UCX: go by fabric.h */
 extern const struct net_ops net_ops_sim; /* src/net/sim */
 
 static inline void net_send(struct net_link *link, struct net_msg *msg) { link->ops->send(link, msg); }

@@ -17,7 +17,9 @@ def wrong_flags():
     for args, part in [
             ([], "usage: valence"),
             (["nonsense"], 'no command "nonsense"'),
-            (["bench"], "not supported"),
+            (["bench"], "what to measure"),
+            (["bench", "commit"], "only fabric"),
+            (["bench", "fabric", "--fabric", "smoke"], "not in this build"),
             (["cache-engine"], "--name N is needed"),
             (["cache-engine", "--nonsense"], "no flag --nonsense"),
             (["cache-engine", "--name"], "flag --name needs a value"),

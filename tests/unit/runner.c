@@ -2,7 +2,7 @@
  * runner.c - runs the unit tests (tests).
  *
  * unit [--list] [NAME...]: all suites, or those whose name contains one of the NAMEs. Prints a line for
- * each suite and each failed assertion; the last line is `N passed, N failed`, counted in tests. CUnit
+ * each suite and each failed assertion; the last line is `N passed, N failed[, N skipped]`, counted in tests. CUnit
  * itself returns success when nothing ran or a suite was not set up: here both are failures.
  */
 #include <CUnit/CUnit.h>
@@ -146,6 +146,7 @@ int main(int argc, char **argv)
 	CU_cleanup_registry();
 	if (chosen == 0)
 		fprintf(stderr, "unit: no suite has such a name; --list names them\n");
-	printf("%u passed, %u failed\n", tests_passed, tests_failed);
+	printf("%u passed, %u failed", tests_passed, tests_failed);
+	printf(unit_skipped ? ", %u skipped\n" : "\n", unit_skipped);
 	return tests_failed > 0 || tests_passed == 0;
 }

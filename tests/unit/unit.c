@@ -1,10 +1,11 @@
 /*
- * unit.c - running what must end the process (tests).
+ * unit.c - running what must end the process, and skipping (tests).
  */
 #include "unit.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,4 +78,18 @@ int unit_death(void (*f)(void *ctx), void *ctx, char *text, size_t text_bytes)
 int unit_death_signal(void (*f)(void *ctx), void *ctx)
 {
 	return unit_death(f, ctx, NULL, 0);
+}
+
+unsigned unit_skipped;
+
+void unit_skip(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fputs("SKIP ", stdout);
+	vprintf(fmt, args);
+	putchar('\n');
+	va_end(args);
+	unit_skipped++;
 }

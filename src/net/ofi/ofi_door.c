@@ -89,7 +89,7 @@ void ofi_door_open(struct ofi_net *n)
 	uint16_t port;
 	int fd;
 
-	if (strcmp(n->provider->name, "tcp") != 0 || fi_getname(&n->pep->fid, &ss, &bytes) != 0)
+	if (strcmp(n->what->provider, "tcp") != 0 || fi_getname(&n->pep->fid, &ss, &bytes) != 0)
 		return;
 	port = ss.ss_family == AF_INET ? ((const struct sockaddr_in *)&ss)->sin_port
 				       : ((const struct sockaddr_in6 *)&ss)->sin6_port;

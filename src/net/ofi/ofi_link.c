@@ -2,21 +2,14 @@
  * ofi_link.c - links of the libfabric back end: pieces in and out (net/ofi). See ofi_int.h.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "base/assert.h"
 #include "base/poison.h"
 #include "net/ofi/ofi_int.h"
 
-/* Before each message in the stream; the data is padded to 8. */
-struct piece_head { uint32_t bytes, zero; };
-
-_Static_assert(sizeof(struct piece_head) == 8, "on the wire");
-_Static_assert(OFI_PIECE_BYTES % 8 == 0, "a head is never cut in two");
-
-static uint32_t padded(uint32_t bytes)
+static uint32_t piece_bytes(const struct ofi_net *n)
 {
-	return (bytes + 7) & ~7u;
+	return n->what->caps.message_max;
 }
 
 /* -- ops -------------------------------------------------------------------------------------- */
@@ -30,11 +23,11 @@ static struct ofi_op *op_new(struct ofi_net *n, bool with_data)
 	list_init(&op->l);
 	if (!with_data)
 		return op;
-	op->data = mem_try_alloc(n->cfg.mem, OFI_PIECE_BYTES);
+	op->data = mem_try_alloc(n->cfg.mem, piece_bytes(n));
 	if (op->data && n->register_memory &&
-	    fi_mr_reg(n->domain, op->data, OFI_PIECE_BYTES, FI_SEND | FI_RECV, 0, 0, 0, &op->mr,
+	    fi_mr_reg(n->domain, op->data, piece_bytes(n), FI_SEND | FI_RECV, 0, 0, 0, &op->mr,
 		      NULL) != 0) {
-		mem_free(n->cfg.mem, op->data, OFI_PIECE_BYTES);
+		mem_free(n->cfg.mem, op->data, piece_bytes(n));
 		op->data = NULL;
 		op->mr = NULL;
 	}
@@ -53,7 +46,7 @@ static void op_free(struct ofi_net *n, struct ofi_op *op)
 	if (op->mr)
 		fi_close(&op->mr->fid);
 	if (op->data)
-		mem_free(n->cfg.mem, op->data, OFI_PIECE_BYTES);
+		mem_free(n->cfg.mem, op->data, piece_bytes(n));
 	MEM_FREE(n->cfg.mem, op);
 }
 
@@ -70,7 +63,7 @@ static struct ofi_op *buffer_get(struct ofi_net *n)
 	if (first) {
 		list_remove(first);
 		op = CONTAINER_OF(first, struct ofi_op, l);
-		UNPOISON(op->data, OFI_PIECE_BYTES);
+		UNPOISON(op->data, piece_bytes(n));
 		return op;
 	}
 	if (n->buffers == OFI_BUFFERS_MAX)
@@ -86,7 +79,7 @@ static struct ofi_op *buffer_get(struct ofi_net *n)
 static void buffer_put(struct ofi_net *n, struct ofi_op *op)
 {
 	op->link = NULL;
-	POISON(op->data, OFI_PIECE_BYTES);
+	POISON(op->data, piece_bytes(n));
 	list_remove(&op->l);
 	list_push_front(&n->pool, &op->l);
 }
@@ -103,7 +96,7 @@ void ofi_pool_fini(struct ofi_net *n)
 
 static int post_recv(struct ofi_link *l, struct ofi_op *op)
 {
-	return (int)fi_recv(l->ep, op->data, OFI_PIECE_BYTES, op_desc(op), 0, &op->context);
+	return (int)fi_recv(l->ep, op->data, piece_bytes(l->net), op_desc(op), 0, &op->context);
 }
 
 static int post_more(struct ofi_link *l, uint32_t until)
@@ -156,7 +149,7 @@ struct ofi_link *ofi_link_new(struct ofi_net *n, struct fi_info *info, const cha
 	list_init(&l->all);
 	list_init(&l->dirty);
 	list_init(&l->broken);
-	list_init(&l->queue);
+	net_out_init(&l->out, &l->link, n->cfg.mem, piece_bytes(n));
 	list_init(&l->ops);
 	list_push_back(&n->links, &l->all);
 	*rc_out = open_endpoint(l, info);
@@ -185,18 +178,6 @@ int ofi_link_redial(struct ofi_link *l, const void *param, size_t bytes)
 	return rc != 0 ? rc : fi_connect(l->ep, l->info->dest_addr, param, bytes);
 }
 
-static void queue_drop(struct ofi_link *l)
-{
-	while (!list_empty(&l->queue)) {
-		struct ofi_queued *q = CONTAINER_OF(l->queue.next, struct ofi_queued, l);
-
-		list_remove(&q->l);
-		net_msg_unref(q->msg);
-		MEM_FREE(l->net->cfg.mem, q);
-	}
-	l->link.backlog_bytes = 0;
-}
-
 void ofi_link_close(struct ofi_link *l)
 {
 	struct ofi_net *n = l->net;
@@ -211,7 +192,7 @@ void ofi_link_close(struct ofi_link *l)
 	l->state = OFI_CLOSED;
 	list_remove(&l->dirty);
 	list_remove(&l->broken);
-	queue_drop(l);
+	net_out_drop(&l->out);
 	if (l->ep) {
 		map_remove(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid);
 		fi_close(&l->ep->fid);
@@ -238,8 +219,7 @@ void ofi_links_reap(struct ofi_net *n)
 			else
 				op_free(n, op);
 		}
-		if (l->assembly)
-			mem_free(n->cfg.mem, l->assembly, l->assembly_cap);
+		net_in_fini(&l->in, n->cfg.mem);
 		list_remove(&l->all);
 		MEM_FREE(n->cfg.mem, l);
 	}
@@ -260,7 +240,7 @@ void ofi_link_break(struct ofi_link *l, enum status why)
 	l->state = OFI_BROKEN;
 	l->why = why;
 	list_remove(&l->dirty);
-	queue_drop(l);
+	net_out_drop(&l->out);
 	list_push_back(&l->net->broken, &l->broken);
 }
 
@@ -282,7 +262,7 @@ void ofi_link_up(struct ofi_link *l)
 		l->state = OFI_UP;
 		n->cfg.events->accepted(n->cfg.ctx, &l->link);
 	}
-	if (l->state == OFI_UP && !list_empty(&l->queue) && list_empty(&l->dirty))
+	if (l->state == OFI_UP && !net_out_empty(&l->out) && list_empty(&l->dirty))
 		list_push_back(&n->dirty, &l->dirty);
 }
 
@@ -292,81 +272,15 @@ void ofi_link_send(struct net_link *link, struct net_msg *msg)
 {
 	struct ofi_link *l = CONTAINER_OF(link, struct ofi_link, link);
 	struct ofi_net *n = l->net;
-	struct ofi_queued *q;
 
 	ASSERT_OP(msg->bytes, <=, NET_MESSAGE_MAX);
 	if (l->state != OFI_UP && l->state != OFI_DIALLING) {
 		net_msg_unref(msg);
 		return;
 	}
-	q = MEM_NEW(n->cfg.mem, struct ofi_queued);
-	q->msg = msg;
-	list_push_back(&l->queue, &q->l);
-	link->backlog_bytes += msg->bytes;
-	if (link->backlog_bytes > NET_BACKLOG_LOW)
-		l->was_over = true;
+	net_out_push(&l->out, msg);
 	if (l->state == OFI_UP && list_empty(&l->dirty))
 		list_push_back(&n->dirty, &l->dirty);
-}
-
-static void queued_advance(struct ofi_link *l, struct ofi_queued *q, uint32_t bytes)
-{
-	q->sent += bytes;
-	l->link.backlog_bytes -= bytes;
-	if (q->sent < q->msg->bytes)
-		return;
-	list_remove(&q->l);
-	net_msg_unref(q->msg);
-	MEM_FREE(l->net->cfg.mem, q);
-}
-
-/*
- * Copies what waits into one piece, as much as fits. Nothing is taken off the queue yet, because
- * the fabric may not want it: take_piece() does that.
- */
-static uint32_t fill_piece(const struct ofi_link *l, uint8_t *data)
-{
-	uint32_t at = 0;
-
-	LIST_FOREACH(it, &l->queue) {
-		const struct ofi_queued *q = CONTAINER_OF(it, struct ofi_queued, l);
-		uint32_t left = q->msg->bytes - q->sent, take;
-
-		if (!q->head_sent) {
-			struct piece_head h = {q->msg->bytes, 0};
-
-			if (OFI_PIECE_BYTES - at < sizeof h)
-				break;
-			memcpy(data + at, &h, sizeof h);
-			at += (uint32_t)sizeof h;
-		}
-		take = left < OFI_PIECE_BYTES - at ? left : OFI_PIECE_BYTES - at;
-		memcpy(data + at, q->msg->data + q->sent, take);
-		at += take;
-		if (take < left)
-			break;
-		memset(data + at, 0, padded(at) - at);
-		at = padded(at);
-	}
-	return at;
-}
-
-static void take_piece(struct ofi_link *l, uint32_t bytes)
-{
-	uint32_t at = 0;
-
-	while (at < bytes) {
-		struct ofi_queued *q = CONTAINER_OF(l->queue.next, struct ofi_queued, l);
-		uint32_t left = q->msg->bytes - q->sent, take;
-
-		if (!q->head_sent) {
-			q->head_sent = true;
-			at += (uint32_t)sizeof(struct piece_head);
-		}
-		take = left < bytes - at ? left : bytes - at;
-		at = padded(at + take);
-		queued_advance(l, q, take);
-	}
 }
 
 static int flush_buffer(struct ofi_link *l)
@@ -377,11 +291,11 @@ static int flush_buffer(struct ofi_link *l)
 
 	if (!op)
 		return -FI_EAGAIN;
-	op->bytes = fill_piece(l, op->data);
+	op->bytes = net_out_fill(&l->out, op->data);
 	if (op->bytes <= n->info->tx_attr->inject_size) { /* no completion follows */
 		rc = (int)fi_inject(l->ep, op->data, op->bytes, 0);
 		if (rc == 0)
-			take_piece(l, op->bytes);
+			net_out_take(&l->out, op->bytes);
 		buffer_put(n, op);
 		return rc;
 	}
@@ -393,11 +307,11 @@ static int flush_buffer(struct ofi_link *l)
 	op->link = l;
 	list_push_back(&l->ops, &op->l);
 	l->tx_pieces++;
-	take_piece(l, op->bytes);
+	net_out_take(&l->out, op->bytes);
 	return 0;
 }
 
-static int flush_direct(struct ofi_link *l, struct ofi_queued *q)
+static int flush_direct(struct ofi_link *l, const uint8_t *data, struct net_msg *msg)
 {
 	struct ofi_op *op = op_new(l->net, false);
 	int rc;
@@ -405,31 +319,32 @@ static int flush_direct(struct ofi_link *l, struct ofi_queued *q)
 	if (!op)
 		return -FI_EAGAIN;
 	op->kind = OFI_SEND_DIRECT;
-	op->bytes = OFI_PIECE_BYTES;
-	rc = (int)fi_send(l->ep, q->msg->data + q->sent, OFI_PIECE_BYTES, NULL, 0, &op->context);
+	op->bytes = piece_bytes(l->net);
+	rc = (int)fi_send(l->ep, data, op->bytes, NULL, 0, &op->context);
 	if (rc != 0) {
 		op_free(l->net, op);
 		return rc;
 	}
 	op->link = l;
-	op->msg = net_msg_ref(q->msg);
+	op->msg = net_msg_ref(msg);
 	list_push_back(&l->ops, &op->l);
 	l->tx_pieces++;
-	queued_advance(l, q, OFI_PIECE_BYTES);
+	net_out_take_middle(&l->out);
 	return 0;
 }
 
 /* Gives the fabric what it takes of the queue. Returns how many pieces. */
 int ofi_link_flush(struct ofi_link *l)
 {
+	uint32_t most = l->net->what->caps.in_flight_max;
 	int done = 0, rc = 0;
 
-	while (l->state == OFI_UP && !list_empty(&l->queue) && l->tx_pieces < OFI_TX_PIECES) {
-		struct ofi_queued *q = CONTAINER_OF(l->queue.next, struct ofi_queued, l);
-		bool direct = q->head_sent && !l->net->register_memory &&
-			      q->msg->bytes - q->sent > OFI_PIECE_BYTES;
+	while (l->state == OFI_UP && !net_out_empty(&l->out) && l->tx_pieces < most) {
+		struct net_msg *msg = NULL;
+		const uint8_t *middle = l->net->register_memory ? NULL
+								: net_out_middle(&l->out, &msg);
 
-		rc = direct ? flush_direct(l, q) : flush_buffer(l);
+		rc = middle ? flush_direct(l, middle, msg) : flush_buffer(l);
 		if (rc != 0)
 			break;
 		done++;
@@ -438,10 +353,9 @@ int ofi_link_flush(struct ofi_link *l)
 		ofi_link_break(l, ST_CONNECTION);
 		return done + 1;
 	}
-	if (list_empty(&l->queue))
+	if (net_out_empty(&l->out))
 		list_remove(&l->dirty);
-	if (l->was_over && l->link.backlog_bytes <= NET_BACKLOG_LOW && !l->tell_drained) {
-		l->was_over = false;
+	if (!l->tell_drained && net_out_drained(&l->out)) {
 		l->tell_drained = true;
 		l->net->drained_pending++;
 	}
@@ -450,83 +364,25 @@ int ofi_link_flush(struct ofi_link *l)
 
 /* -- in --------------------------------------------------------------------------------------- */
 
-static bool assembly_begin(struct ofi_link *l, uint32_t bytes)
+static bool deliver(void *ctx, const void *data, uint32_t bytes)
 {
-	struct mem *mem = l->net->cfg.mem;
+	struct ofi_link *l = ctx;
 
-	if (bytes > l->assembly_cap) {
-		mem_free(mem, l->assembly, l->assembly_cap);
-		l->assembly_cap = 0;
-		l->assembly = mem_try_alloc(mem, bytes);
-		if (!l->assembly)
-			return false;
-		l->assembly_cap = bytes;
-	}
-	l->assembly_bytes = bytes;
-	l->assembly_have = 0;
-	return true;
-}
-
-static void assembly_end(struct ofi_link *l)
-{
-	l->assembly_bytes = l->assembly_have = 0;
-	if (l->assembly_cap <= OFI_ASSEMBLY_KEEP)
-		return;
-	mem_free(l->net->cfg.mem, l->assembly, l->assembly_cap);
-	l->assembly = NULL;
-	l->assembly_cap = 0;
-}
-
-static void deliver(struct ofi_link *l, const void *data, uint32_t bytes)
-{
 	l->net->cfg.events->message(l->net->cfg.ctx, &l->link, data, bytes);
+	return l->state == OFI_UP;
 }
 
-/* One piece of the stream. The callbacks may close the link. */
 static void take_in(struct ofi_link *l, const uint8_t *p, size_t bytes)
 {
-	size_t at = 0;
+	enum status st;
 
 	l->link.rx_bytes += bytes;
-	while (at < bytes && l->state == OFI_UP) {
-		struct piece_head h;
-
-		if (l->assembly_bytes) {
-			size_t left = l->assembly_bytes - l->assembly_have;
-			size_t take = left < bytes - at ? left : bytes - at;
-
-			memcpy(l->assembly + l->assembly_have, p + at, take);
-			l->assembly_have += (uint32_t)take;
-			at += take;
-			if (l->assembly_have < l->assembly_bytes)
-				return;
-			at = (at + 7) & ~(size_t)7;
-			deliver(l, l->assembly, l->assembly_bytes);
-			assembly_end(l);
-			continue;
-		}
-		if (bytes - at < sizeof h) {
-			ofi_link_break(l, ST_PROTOCOL);
-			return;
-		}
-		memcpy(&h, p + at, sizeof h);
-		at += sizeof h;
-		if (h.zero || h.bytes > (l->link.rx_message_max ? l->link.rx_message_max : NET_MESSAGE_MAX)) {
-			log_event(l->net->cfg.log, LOG_NET, LOG_WARN, "bad stream", "peer=%s",
-				  l->link.peer);
-			ofi_link_break(l, ST_PROTOCOL);
-			return;
-		}
-		if (h.bytes <= bytes - at) {
-			deliver(l, p + at, h.bytes);
-			at += padded(h.bytes);
-		} else if (!assembly_begin(l, h.bytes)) {
-			log_event(l->net->cfg.log, LOG_NET, LOG_ERROR, "no memory for a message",
-				  "peer=%s bytes=%u", l->link.peer, h.bytes);
-			ofi_link_break(l, ST_NOMEM);
-			return;
-		}
-	}
+	st = net_in_take(&l->in, &l->link, l->net->cfg.mem, p, bytes, deliver, l);
+	if (st == ST_OK)
+		return;
+	log_event(l->net->cfg.log, LOG_NET, LOG_WARN,
+		  st == ST_NOMEM ? "no memory for a message" : "bad stream", "peer=%s", l->link.peer);
+	ofi_link_break(l, st);
 }
 
 void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
@@ -546,7 +402,7 @@ void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
 			take_in(l, op->data, bytes);
 		if (ok && l->state == OFI_UP && post_recv(l, op) == 0) {
 			/* Fewer for want of memory are slower, and enough. */
-			if (l->rx_pieces < OFI_RX_PIECES && !l->assembly_bytes)
+			if (l->rx_pieces < OFI_RX_PIECES && !l->in.bytes)
 				post_more(l, OFI_RX_PIECES);
 			return;
 		}

@@ -24,10 +24,10 @@ static struct ofi_net *net_of(struct net *net)
 
 static enum status ofi_open(const struct net_config *cfg, struct net **net_out, struct error *err)
 {
-	const struct ofi_provider *p = ofi_provider_find(cfg->provider);
+	const struct net_fabric *what = net_fabric_of("ofi", cfg->provider);
 	struct ofi_net *n;
 
-	if (!p)
+	if (!what)
 		return error_set(err, ST_BAD_PARAMETER,
 				 "unknown fabric provider \"%s\" (tcp, verbs)", cfg->provider);
 	/*
@@ -35,11 +35,11 @@ static enum status ofi_open(const struct net_config *cfg, struct net **net_out, 
 	 * (libinfinipath).
 	 */
 	setenv("IPATH_NO_BACKTRACE", "1", 1);
-	setenv("FI_PROVIDER", p->name, 0);
+	setenv("FI_PROVIDER", what->provider, 0);
 	n = MEM_NEW(cfg->mem, struct ofi_net);
 	n->net.ops = &net_ops_ofi;
 	n->cfg = *cfg;
-	n->provider = p;
+	n->what = what;
 	list_init(&n->links);
 	list_init(&n->closed);
 	list_init(&n->dirty);
@@ -74,7 +74,7 @@ static int open_fabric(struct ofi_net *n, struct fi_info *info)
 {
 	struct fi_eq_attr eq_attr = {.size = 1024, .wait_obj = FI_WAIT_FD};
 	struct fi_cq_attr cq_attr = {
-		.size = n->provider->cq_entries, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD,
+		.size = OFI_CQ_ENTRIES, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD,
 	};
 	int rc;
 
@@ -160,15 +160,9 @@ static void bound_address(struct ofi_net *n, const char *host, char out[NET_ADDR
 {
 	struct sockaddr_storage ss;
 	size_t bytes = sizeof ss;
-	char text[NET_ADDRESS_MAX];
 
-	/* The host as it was given: others may know it by that name only. */
-	if (fi_getname(&n->pep->fid, &ss, &bytes) != 0)
-		return;
-	ofi_address_format(&ss, text);
-	if (strrchr(text, ':'))
-		snprintf(out, NET_ADDRESS_MAX, strchr(host, ':') ? "[%.100s]%s" : "%.100s%s", host,
-			 strrchr(text, ':'));
+	if (fi_getname(&n->pep->fid, &ss, &bytes) == 0)
+		net_address_bound(host, &ss, out);
 }
 
 static enum status ofi_listen(struct net *net, const char *address, char bound_out[NET_ADDRESS_MAX],
@@ -179,7 +173,7 @@ static enum status ofi_listen(struct net *net, const char *address, char bound_o
 	struct fi_info *info;
 	int rc;
 
-	if (!ofi_address_split(address, host, port))
+	if (!net_address_split(address, host, port))
 		return error_set(err, ST_BAD_PARAMETER, "listen address \"%s\" is not host:port",
 				 address ? address : "");
 	if (n->pep)
@@ -188,7 +182,7 @@ static enum status ofi_listen(struct net *net, const char *address, char bound_o
 	if (rc == -FI_ENODATA) {
 		error_set(err, ST_BAD_PARAMETER,
 			  "cannot listen on %s: provider %s has no such local address", address,
-			  n->provider->name);
+			  n->what->provider);
 		return ST_BAD_PARAMETER;
 	}
 	if (rc != 0)
@@ -223,7 +217,7 @@ static enum status ofi_connect(struct net *net, const char *address, struct net_
 	struct ofi_link *l;
 	int rc;
 
-	if (!ofi_address_split(address, host, port))
+	if (!net_address_split(address, host, port))
 		return error_set(err, ST_BAD_PARAMETER, "address \"%s\" is not host:port",
 				 address ? address : "");
 	rc = info_of(n, host, port, 0, &info);
@@ -277,7 +271,7 @@ static void accept_request(struct ofi_net *n, struct fi_info *info, const uint8_
 	int rc;
 
 	n->door.requests++;
-	ofi_address_format(info->dest_addr, peer);
+	net_address_format(info->dest_addr, peer);
 	if (ofi_gate_judge(n, peer, data, bytes, reply, &reply_bytes) != OFI_GATE_OPEN) {
 		fi_reject(n->pep, info->handle, reply, reply_bytes);
 		fi_freeinfo(info);

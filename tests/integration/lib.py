@@ -2,7 +2,7 @@
 
 tests/integration/run gives VALENCE (the program), TEST_DIR (an empty directory) and PORT_BASE (the first of 250 ports that
 are this test's alone). Run by hand, a test makes do with build/valence, a temporary directory and ports from 21000.
-Everything started here is ended when the test ends, by its pid.
+VALENCE_FABRIC names the fabric of every engine that a test does not give one. Everything started here is ended when the test ends, by its pid.
 """
 import atexit
 import os
@@ -20,6 +20,7 @@ VALENCE = os.environ.get("VALENCE", os.path.join(TOP, "build", "valence"))
 PORT_BASE = int(os.environ.get("PORT_BASE", "21000"))
 TEST_DIR = os.environ.get("TEST_DIR") or tempfile.mkdtemp()
 OWN_DIR = "TEST_DIR" not in os.environ
+FABRIC = os.environ.get("VALENCE_FABRIC")  # what engines talk over; the program's default when not given
 SLOW = int(os.environ.get("VALENCE_SLOW") or 1)  # limits of time are so many times as long (sanitizers)
 START_LIMIT = ["--timeout", str(60 * SLOW)]
 # an engine that computes for a second without a break is slow then, not dead
@@ -73,6 +74,9 @@ class Engine:
 
     def __init__(self, *args):
         self.log = os.path.join(TEST_DIR, "engine%d.log" % len(processes))
+        # with VALENCE_HOSTS a fabric has other addresses than those that a test gives
+        if FABRIC and "--fabric" not in args and not os.environ.get("VALENCE_HOSTS"):
+            args += ("--fabric", FABRIC)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([VALENCE, *map(str, args)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         processes.append(self.process)

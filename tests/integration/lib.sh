@@ -2,6 +2,7 @@
 #
 # tests/integration/run gives  VALENCE  the program     TEST_DIR  an empty directory
 #                              PORT_BASE  the first of 250 ports that are this test's alone
+#                              VALENCE_FABRIC  what the engines talk over; unset: the program's default
 # Run by hand, a test makes do: build/valence, a temporary directory, ports from 21000.
 #
 #   cluster_start [flags]   D = $TEST_DIR/cluster; SQL on $PORT_BASE + k. Stopped when the test ends, however it ends

@@ -64,9 +64,9 @@ static void bare_close(struct net_bare *bare)
 
 static int open_domain(struct bare *b, struct fi_info *info)
 {
-	struct fi_eq_attr eq_attr = {.size = 64, .wait_obj = FI_WAIT_UNSPEC};
+	struct fi_eq_attr eq_attr = {.size = 64, .wait_obj = FI_WAIT_FD};
 	struct fi_cq_attr cq_attr = {
-		.size = 1024, .format = FI_CQ_FORMAT_CONTEXT, .wait_obj = FI_WAIT_NONE};
+		.size = 1024, .format = FI_CQ_FORMAT_CONTEXT, .wait_obj = FI_WAIT_FD};
 	int rc = fi_fabric(info->fabric_attr, &b->fabric, NULL);
 
 	if (rc == 0)

@@ -96,6 +96,7 @@ struct ofi_net {
 	uint32_t buffers;
 	uint32_t dialling;
 	uint32_t drained_pending;
+	uint32_t turns;
 	struct {
 		uint8_t key[MAC_BYTES]; /* of this process: makes cookies */
 		uint64_t used[OFI_GATE_USED];

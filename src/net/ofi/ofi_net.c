@@ -13,6 +13,7 @@
 #include "net/ofi/ofi_int.h"
 
 #define BATCH 64
+#define EVENT_TURNS 64 /* of progress between looks for connections while there are messages */
 #define TURNS_MAX 16 /* of completions in one progress, so that the caller's loop gets its turn */
 
 static struct ofi_net *net_of(struct net *net)
@@ -499,14 +500,16 @@ static int ofi_progress(struct net *net)
 	ASSERT(!n->in_progress);
 	n->in_progress = true;
 	if (n->fabric) {
-		done += read_events(n);
-		ofi_door_turn(n);
 		for (int turn = 0; turn < TURNS_MAX; turn++) {
 			int got = read_completions(n);
 
-			if (!got)
-				break;
 			done += got;
+			if (got < BATCH)
+				break; /* another look costs as much as the answer's way out */
+		}
+		if (!done || ++n->turns % EVENT_TURNS == 0) {
+			done += read_events(n);
+			ofi_door_turn(n);
 		}
 		check_dials(n);
 		/*

@@ -37,8 +37,8 @@ static const struct setting tcp[] = {{"TLS", "tcp"}, {"SOCKADDR_TLS_PRIORITY", "
  */
 static const struct setting tcp_more[] = {
 	{"ZCOPY_THRESH", "inf"},
-	{"TCP_TX_SEG_SIZE", "66k"},
-	{"TCP_RX_SEG_SIZE", "66k"},
+	{"TCP_TX_SEG_SIZE", "70k"},
+	{"TCP_RX_SEG_SIZE", "70k"},
 	{NULL, NULL},
 };
 

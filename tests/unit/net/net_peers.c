@@ -189,7 +189,7 @@ void world_close(void)
 	mem_fini(&world.mem);
 }
 
-void peers_turn(struct peer *const *peers, uint32_t count, int more_fd)
+void peers_turn(struct peer *const *peers, uint32_t count)
 {
 	struct pollfd fds[LINKS_MAX];
 	uint32_t watched = 0;
@@ -213,9 +213,7 @@ void peers_turn(struct peer *const *peers, uint32_t count, int more_fd)
 			return;
 		fds[watched++] = (struct pollfd){world.b->ops->wait_fd(peers[i]->net), POLLIN, 0};
 	}
-	if (more_fd >= 0)
-		fds[watched++] = (struct pollfd){more_fd, POLLIN, 0};
-	poll(fds, watched, 10);
+	poll(fds, watched, 100); /* long enough that a wake-up which is missing shows */
 }
 
 struct net_link *peers_connect(struct peer *a, struct peer *b)

@@ -69,14 +69,14 @@ void peer_open(struct peer *p, bool listens);
 void peer_close(struct peer *p);
 /* a dials b. */
 struct net_link *peers_connect(struct peer *a, struct peer *b);
-/* One turn of all; sleeps when nothing is to be done. more_fd: also wakes it, or -1 */
-void peers_turn(struct peer *const *peers, uint32_t count, int more_fd);
+/* One turn of all; sleeps when nothing is to be done. */
+void peers_turn(struct peer *const *peers, uint32_t count);
 void for_each_backend(void (*f)(void));
 
 #define TURN(...)                                                                                 \
 	do {                                                                                      \
 		struct peer *const peers_[] = {__VA_ARGS__};                                      \
-		peers_turn(peers_, sizeof peers_ / sizeof peers_[0], -1);                         \
+		peers_turn(peers_, sizeof peers_ / sizeof peers_[0]);                             \
 	} while (0)
 #define UNTIL(condition, limit_us, ...)                                                           \
 	do {                                                                                      \

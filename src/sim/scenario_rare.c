@@ -395,11 +395,80 @@ static void run_join_removed(struct world *w)
 		scenario_finish(w, admin);
 }
 
+/* -- somebody who joins between the parts of a transaction and its commit ------------------------------------------------ */
+
+static bool parts_open(struct world *w, void *ctx)
+{
+	struct node *leader = node_leader(w);
+
+	(void)ctx;
+	return leader && replica_oldest_part(engine_replica(leader->engine)) != UINT64_MAX;
+}
+
+/*
+ * A's transaction is too large for one record. When its first parts are in the log, what A sends is held up, and C is started
+ * anew: the root that it joins with is from after them, so it must ask for them when the commit comes.
+ */
+static void late_joiner(struct world *w, int number)
+{
+	struct node *a = cache_under(w, node_leader(w), NULL), *c = NULL, *p = a ? parent_of(w, a) : NULL;
+	struct client *ca;
+	struct mtxn *x;
+	struct joined j = {NULL, 0};
+	struct engine_info info;
+
+	for (uint32_t i = w->archive_count; i < w->node_count; i++)
+		if (&w->nodes[i] != a && (!a || parent_of(w, &w->nodes[i]) != a))
+			c = &w->nodes[i];
+	if (!p || !c) {
+		world_run_for(w, SECONDS(1));
+		return;
+	}
+	engine_info(c->engine, &info);
+	j = (struct joined){c, info.id};
+	if (!(ca = client_on(w, a)) || !said(w, ca, client_run(ca, LIMIT, "BEGIN")))
+		return;
+	x = fill(w, ca, "gr0", 1 + number * 10000, 6000, false);
+	if (!said(w, ca, client_wait(ca, LIMIT)))
+		return;
+	client_query(ca, "COMMIT");
+	if (world_run_until(w, SECONDS(2), parts_open, NULL)) {
+		sim_net_block(w->net, a->host, p->host, true);
+		fault_crash(w, c, false, MILLIS(20));
+		(void)world_run_until(w, MILLIS(500), has_joined, &j);
+		world_run_for(w, MILLIS(20));
+		sim_net_block(w->net, a->host, p->host, false);
+	}
+	if (client_wait(ca, LIMIT))
+		model_txn_end(w->model, x, TXN_ACKED);
+	else if (strcmp(ca->reply.sqlstate, "40001") == 0)
+		model_txn_end(w->model, x, TXN_REFUSED); /* C had granted it something */
+	else if (strcmp(ca->reply.sqlstate, "08007") == 0)
+		model_txn_end(w->model, x, TXN_UNKNOWN); /* A was held up for too long */
+	else if (!said(w, ca, false))
+		return;
+	if (!world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
+		world_violation(w, "%s is no member again", c->name);
+	client_hang_up(ca);
+}
+
+static void run_late_joiner(struct world *w)
+{
+	struct client *admin = scenario_prepare(w);
+	uint64_t before = cover_counts[COVER_PARTS_PULLED];
+
+	for (int i = 0; admin && i < 8 && !w->failed && cover_counts[COVER_PARTS_PULLED] == before; i++)
+		late_joiner(w, i);
+	if (admin && met(w, COVER_PARTS_PULLED, before))
+		scenario_finish(w, admin);
+}
+
 const struct scenario scenarios_rare[] = {
 	{"late-split", "a split that comes after the end of its table", 3, 6, MOOD_MIXED, run_late_split},
 	{"fetch-gone", "a copy is asked for of what is gone", 3, 6, MOOD_MIXED, run_fetch_gone},
 	{"paused-fetch", "a copy is asked for within a record that changes it", 1, 3, MOOD_MIXED, run_paused_fetch},
 	{"lost-record", "one of many records is lost on its way to the leader", 3, 6, MOOD_MIXED, run_lost_record},
 	{"join-removed", "an engine hears at once that it joined and was removed", 3, 5, MOOD_MIXED, run_join_removed},
+	{"late-joiner", "an engine joins between the parts of a transaction and its commit", 1, 3, MOOD_MIXED, run_late_joiner},
 	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
 };

@@ -77,9 +77,18 @@ static void vec_own(struct vec *v, uint32_t rows, struct arena *arena)
 	struct vec copy;
 
 	vec_make(&copy, v->phys, VEC_ROWS, arena);
-	memcpy(copy.data, v->data, (size_t)phys_bytes(v->phys) * rows);
-	if (v->nulls)
-		memcpy(copy.nulls, v->nulls, VEC_WORDS * sizeof *v->nulls);
+	if (v->constant) { /* one value, for rows older than their column */
+		size_t bytes = phys_bytes(v->phys);
+
+		for (uint32_t i = 0; i < rows; i++)
+			memcpy((uint8_t *)copy.data + i * bytes, v->data, bytes);
+		if (vec_null(v, 0))
+			memset(copy.nulls, 0xff, VEC_WORDS * sizeof *v->nulls);
+	} else {
+		memcpy(copy.data, v->data, (size_t)phys_bytes(v->phys) * rows);
+		if (v->nulls)
+			memcpy(copy.nulls, v->nulls, VEC_WORDS * sizeof *v->nulls);
+	}
 	*v = copy;
 }
 

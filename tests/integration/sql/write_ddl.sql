@@ -163,3 +163,15 @@ insert into idt (b, c) values (5, 'x') returning *;
 drop table as1, as3, col, idt;
 drop table t, u, tx;
 comment on table nosuch is 'x';
+-- rows older than a column, and one of them changed by the transaction that looks
+create table late (a int primary key, b int);
+insert into late select i, i from generate_series(1, 5) i;
+alter table late add column c int default 7, add column d text default 'x', add column e int;
+begin;
+update late set b = 0 where a = 2;
+update late set c = 8 where a = 3;
+select a, b, c, d, e from late order by b, a;
+alter table late add constraint late_c check (c > 6);
+rollback;
+select a, b, c, d, e from late where b > 3 order by a;
+drop table late;

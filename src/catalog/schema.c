@@ -12,11 +12,11 @@
 
 #include "base/assert.h"
 
-#define TABLE_FORMAT 1
+#define TABLE_FORMAT 2
 #define SEQUENCE_FORMAT 1
 
 /* The least bytes that one of them takes: what bounds a count before anything is allocated for it. */
-#define INDEX_MIN_BYTES 5
+#define INDEX_MIN_BYTES 6
 #define CHECK_MIN_BYTES 2
 
 enum { COLUMN_NOT_NULL = 1, COLUMN_DROPPED = 2, COLUMN_DEFAULT = 4, COLUMN_MISSING = 8,
@@ -216,6 +216,7 @@ static void index_encode(const struct index_def *ix, struct buf *out)
 	ASSERT_OP(ix->column_count, <=, SCHEMA_INDEX_COLUMNS_MAX);
 	put_varint(out, ix->id);
 	put_varint(out, ix->storage);
+	put_varint(out, ix->built);
 	text_encode(out, ix->name);
 	put_u8(out, (uint8_t)((ix->unique ? INDEX_UNIQUE : 0) | (ix->primary ? INDEX_PRIMARY : 0) |
 			      (ix->constraint ? INDEX_CONSTRAINT : 0)));
@@ -233,6 +234,7 @@ static void index_decode(struct reader *r, const struct table_def *t, struct ind
 	ix->table = t->id;
 	ix->id = get_varint(r);
 	ix->storage = get_varint(r);
+	ix->built = get_varint(r);
 	ix->name = name_decode(r, arena);
 	flags = flags_decode(r, INDEX_FLAGS);
 	ix->unique = flags & INDEX_UNIQUE;

@@ -40,6 +40,7 @@ struct index_def {
 	rel_id id, table, storage;
 	const char *name;
 	bool unique, primary, constraint; /* constraint: made by PRIMARY KEY or UNIQUE in a table definition */
+	seq_index built;         /* it has the rows as of then: of no use to older snapshots; 0: of all */
 	uint16_t column_count;
 	uint16_t attnos[SCHEMA_INDEX_COLUMNS_MAX];
 	bool desc[SCHEMA_INDEX_COLUMNS_MAX];

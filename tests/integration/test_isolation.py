@@ -333,6 +333,29 @@ def test_ddl(cluster, engines, where):
         equal(where + "and sees the rows after its rollback", y.done(), [(8,)])
 
 
+def test_index_after_snapshot(cluster, engines, where):
+    """An index has no versions from before it was built: a snapshot from before must not use it."""
+    with Pair(cluster, engines, "repeatable read") as (x, y):
+        x.do("insert into t select i, i * 10, 'u' || i from generate_series(6, 3000) i")
+        level_index(x, y)
+        x.begin()
+        x.do("select count(*) from pg_class")
+        y.do("drop index t_b")
+        y.do("update t set b = b + 1000000 where a <= 5")
+        equal(where + "an index is built beside an older snapshot", y.do("create index t_new on t (b)"), -1)
+        level_index(x, y)
+        equal(where + "which finds what it had", x.do("select a from t where b = 30"), [(3,)])
+        equal(where + "by a range", x.do("select count(*) from t where b between 10 and 60"), [(6,)])
+        equal(where + "in order", x.do("select b from t order by b desc limit 1"), [(30000,)])
+        x.do("prepare by_b as select a from t where b = $1")
+        equal(where + "by a prepared statement", x.do("execute by_b (50)"), [(5,)])
+        check("t_new" not in str(x.do("explain select a from t where b = 30")), where + "without the index")
+        x.do("commit")
+        equal(where + "the next transaction", x.do("execute by_b (50)"), [])
+        equal(where + "sees the new", x.do("execute by_b (1000050)"), [(5,)])
+        check("t_new" in str(x.do("explain select a from t where b = 30")), where + "with the index")
+
+
 def test_scans(cluster, engines, where):
     """Own uncommitted changes in order, both ways, over many index leaves; a long snapshot while others update all."""
     x, y = (Session(cluster, e, "repeatable read") for e in engines)
@@ -398,7 +421,7 @@ def main():
     cluster = Cluster(caches=2)
     for engines, where in ((("c1", "c1"), "one engine: "), (("c1", "c2"), "two engines: ")):
         for test in (test_recheck, test_lost_update, test_repeatable_read, test_unique, test_row_locks, test_deadlock, test_ddl,
-                     test_scans):
+                     test_index_after_snapshot, test_scans):
             test(cluster, engines, where)
     cluster.check_atoms("at the end")
 

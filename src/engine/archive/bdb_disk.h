@@ -1,5 +1,5 @@
 /*
- * bdb_disk.h - what the Berkeley DB back end writes (engine/archive). Format version 1 (STORE_FORMAT_VERSION).
+ * bdb_disk.h - what the Berkeley DB back end writes (engine/archive). Format version 2 (STORE_FORMAT_VERSION).
  *
  *   VALENCE           identity, text (store_int.h); replaced atomically
  *   LOCK              held by flock while an engine runs; the text is its process id

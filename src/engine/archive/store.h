@@ -17,7 +17,7 @@
 #include "base/status.h"
 #include "engine/sequencer/seq.h"
 
-#define STORE_FORMAT_VERSION 1
+#define STORE_FORMAT_VERSION 2
 
 struct store_identity {
 	uint64_t log_id;   /* which cluster's log this is; 0: the directory is new */

@@ -221,6 +221,7 @@ static struct index_def *add_index(struct ddl *d, struct table_def *t, const str
 	all[t->index_count] = *from;
 	t->indexes = all;
 	index_ids(d, t, &all[t->index_count]);
+	all[t->index_count].built = access_snapshot(d->access);
 	return &all[t->index_count++];
 }
 

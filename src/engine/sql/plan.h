@@ -139,6 +139,7 @@ struct plan_root {
 	bool *cte_modifies;             /* run to its end before the tree */
 	uint32_t use_count;
 	struct rel_use *uses;
+	seq_index unseen;               /* built then, an index is too new for the snapshot that this was planned for; 0: none was */
 	bool restarts;                  /* may ask for a restart after rows came: none goes out before all are there */
 	bool writes;
 	bool has_rows;                  /* SELECT or RETURNING */

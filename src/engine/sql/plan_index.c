@@ -2,12 +2,15 @@
  * plan_index.c - which index serves which conditions and which order.
  *
  * A key is a run of equalities from the first column on, then at most one range. Everything that an index
- * was chosen for stays in the filter: entries may be stale, values may be null, bounds may be clamped.
+ * was chosen for stays in the filter: entries may be stale, values may be null, bounds may be clamped. An index has the
+ * rows as of when it was built, and no versions from before: older snapshots do without it.
  */
 #include "engine/sql/plan.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "engine/txn/access.h"
 
 static bool int_family(uint32_t oid)
 {
@@ -196,6 +199,11 @@ bool plan_choose_index(struct planner *pl, uint32_t rel, struct expr **conds, ui
 		bool list = false, order_ok = false;
 		double cost;
 
+		if (!access_snapshot_reaches(pl->sh->access, ix->built)) {
+			if (ix->built > pl->sh->root->unseen)
+				pl->sh->root->unseen = ix->built;
+			continue;
+		}
 		c.keys = ARENA_NEW_N(pl->sh->arena, struct index_key, ix->column_count);
 		for (uint32_t i = 0; i < ix->column_count; i++) {
 			struct index_key *k = &c.keys[i];

@@ -61,7 +61,10 @@ enum status bound_plan(struct sql_session *s, struct bound *b, struct error *err
 	const struct query *q = b->stmt ? stmt_query(b->stmt) : NULL;
 	enum status st;
 
-	if (b->root || !q)
+	/* planned for a snapshot that was too old for an index: this one may not be */
+	if (b->root && (!b->root->unseen || !access_snapshot_reaches(s->access, b->root->unseen)))
+		return ST_OK;
+	if (!q)
 		return ST_OK;
 	st = plan_query(s->access, q, b->stmt->param_count, &b->arena, &b->root, err);
 	if (!st && b->stmt->kind == STMT_QUERY)

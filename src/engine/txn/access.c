@@ -426,6 +426,13 @@ seq_index access_snapshot(const struct access *a)
 	return a->txn ? a->txn->snapshot : txns_applied(a->t);
 }
 
+bool access_snapshot_reaches(const struct access *a, seq_index index)
+{
+	const struct txn *x = a->txn;
+
+	return !x || !x->has_snapshot || x->iso == ISOLATION_READ_COMMITTED || x->snapshot >= index;
+}
+
 void access_set_commit_level(struct access *a, enum commit_level level)
 {
 	(void)a;

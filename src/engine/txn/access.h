@@ -63,6 +63,8 @@ uint32_t access_savepoint(struct access *a);
 void access_rollback_to(struct access *a, uint32_t n);
 void access_release(struct access *a, uint32_t n);
 seq_index access_snapshot(const struct access *a);
+/* Is the next statement's snapshot @index or later? What was built as of then has nothing for an older one. */
+bool access_snapshot_reaches(const struct access *a, seq_index index);
 void access_set_commit_level(struct access *a, enum commit_level level);
 void access_set_read_latest(struct access *a, bool latest); /* valence.read_consistency */
 uint64_t access_transaction_time_us(const struct access *a); /* wall clock at begin, for now() */

@@ -407,6 +407,7 @@ void access_rollback_to(struct access *a, uint32_t n)
 
 void access_release(struct access *a, uint32_t n) { a->savepoints.count = n - 1; }
 seq_index access_snapshot(const struct access *a) { return a->e->index; }
+bool access_snapshot_reaches(const struct access *a, seq_index index) { return index <= a->e->index; }
 void access_set_commit_level(struct access *a, enum commit_level level) { (void)a; (void)level; }
 void access_set_read_latest(struct access *a, bool latest) { (void)a; (void)latest; }
 uint64_t access_transaction_time_us(const struct access *a) { return a->begun_us; }

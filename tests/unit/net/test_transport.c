@@ -243,6 +243,12 @@ static void churn(void)
 	struct net_link *good, *links[6];
 	struct error err;
 
+	/* src/net/ucx/README: an engine has one transport in its process, and these are two */
+	if (strncmp(world.b->name, "ucx:", 4) == 0) {
+		unit_skip("churn over %s: UCX 1.13.1 may abort when two of its workers in one process close and open links",
+			  world.b->name);
+		return;
+	}
 	peer_open(&a, true);
 	peer_open(&b, true);
 	good = peers_connect(&a, &b);

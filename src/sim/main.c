@@ -77,7 +77,8 @@ static bool run_once(uint64_t seed, uint64_t *trace_out)
 {
 	const struct scenario *sc = course_of(seed);
 	struct world_config cfg = {.seed = seed, .engines = options->engines ? options->engines : sc->engines,
-				   .archives = sc->archives, .mood = sc->mood, .verbose = options->verbose};
+				   .archives = sc->archives, .mood = sc->mood, .verbose = options->verbose,
+				   .may_miss = sc != scenario_find(options->scenario)};
 	struct world *w = world_new(&cfg);
 	bool good;
 

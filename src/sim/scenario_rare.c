@@ -55,7 +55,7 @@ static struct node *cache_under(struct world *w, const struct node *parent, cons
 
 static bool met(struct world *w, enum cover_point point, uint64_t before)
 {
-	if (!w->failed && cover_counts[point] == before)
+	if (!w->failed && cover_counts[point] == before && !w->cfg.may_miss)
 		world_violation(w, "the scenario did not meet %s", cover_name(point));
 	return !w->failed;
 }

@@ -78,6 +78,7 @@ struct world_config {
 	uint32_t engines, archives;  /* 0: chosen by the seed */
 	enum mood mood;              /* MOOD_ANY: chosen by the seed */
 	bool verbose;
+	bool may_miss;               /* one course of many seeds': that it meets its rare path is counted, not wanted */
 };
 
 struct world {

@@ -20,10 +20,7 @@ def main():
         say("     restart %d: %.0f ms until all are members and 300 transfers are done" % (
             turn + 1, (time.monotonic() - started) * 1000))
     load.finish()
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

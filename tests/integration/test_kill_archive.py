@@ -29,10 +29,7 @@ def main():
     load.finish()
     load.gap(at, "the kill of a1")
     load.gap(started, "the start of a1")
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

@@ -32,10 +32,7 @@ def main():
     load.finish()
     load.gap(first, "the kill of c1")
     load.gap(second, "the kill of c2")
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

@@ -32,10 +32,7 @@ def main():
     load.finish()
     for leader, at in kills:
         load.gap(at, "the kill of " + leader)
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

@@ -69,10 +69,7 @@ def main():
     load.finish()
     for name in cluster.names:
         lib.eventually(30, name + " answers", lambda n=name: cluster.answers(n))
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

@@ -44,10 +44,7 @@ def main():
     load.finish()
     for name, at in times:
         load.gap(at, "the pause of " + name)
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

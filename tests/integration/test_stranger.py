@@ -225,10 +225,7 @@ def many(cluster):
     load.finish()
     equal("nobody was taken for dead", [cluster.one(n, "select count(*) from valence.failovers") for n in cluster.names], [0, 0, 0])
     equal("the same processes run", {name: cluster.pid(name) for name in pids}, pids)
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 def main():

@@ -171,6 +171,13 @@ class Load:
         say("     longest time without an acknowledged transfer since %s: %.0f ms, from %.0f ms after it on" % (
             what, longest * 1000, (start - since) * 1000))
 
+    def verify_everywhere(self):
+        """At every engine, when each has applied what any has; and their copies are equal."""
+        self.cluster.level()
+        for name in self.cluster.names:
+            self.verify(name)
+        self.cluster.check_atoms("afterwards")
+
     def verify(self, engine):
         """What is there is what clients were told, exactly, at this engine."""
         rows = self.cluster.rows(engine, "select id, source, target, amount from transfer")

@@ -46,10 +46,7 @@ def main():
     before = load.count(["c2"])
     lib.eventually(30, "transfers are done at c2 again", lambda: load.count(["c2"]) > before + 10)
     load.finish()
-    cluster.level()
-    for name in cluster.names:
-        load.verify(name)
-    cluster.check_atoms("afterwards")
+    load.verify_everywhere()
 
 
 main()

@@ -236,22 +236,27 @@ static void reply_done(struct client *c)
 	tell(c, was == CLIENT_STARTING ? CLIENT_CONNECTED : CLIENT_REPLY);
 }
 
+/* Consumed as a whole: a reply is thousands of short messages. */
 static void take_bytes(struct client *c)
 {
-	while (c->rx.size >= 5 && c->phase != CLIENT_CLOSED) {
-		struct reader r = reader_init(c->rx.data + 1, c->rx.size - 1);
-		uint32_t bytes = be_get_u32(&r);
-		uint8_t type = c->rx.data[0];
-		bool more;
+	size_t at = 0;
 
-		if (c->rx.size < 1 + (size_t)bytes)
-			return;
-		r = reader_init(c->rx.data + 5, bytes - 4);
-		more = take_message(c, type, &r);
-		buf_consume(&c->rx, 1 + (size_t)bytes);
-		if (!more)
+	while (c->rx.size - at >= 5 && c->phase != CLIENT_CLOSED) {
+		const uint8_t *front = c->rx.data + at;
+		struct reader r = reader_init(front + 1, c->rx.size - at - 1);
+		uint32_t bytes = be_get_u32(&r);
+
+		if (c->rx.size - at < 1 + (size_t)bytes)
+			break;
+		r = reader_init(front + 5, bytes - 4);
+		at += 1 + (size_t)bytes;
+		if (!take_message(c, front[0], &r)) {
+			buf_consume(&c->rx, at);
+			at = 0;
 			reply_done(c);
+		}
 	}
+	buf_consume(&c->rx, at);
 }
 
 /* At the client. */

@@ -112,6 +112,11 @@ enum status replica_install_root(struct replica *rp, const void *image, size_t b
 	return ST_OK;
 }
 
+seq_index replica_mixed_until(const struct replica *rp)
+{
+	return rp->mixed_until;
+}
+
 enum status replica_restart(struct replica *rp, seq_index checkpoint)
 {
 	enum status st = root_load(rp);

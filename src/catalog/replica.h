@@ -98,6 +98,11 @@ MUST_CHECK enum status replica_install_root(struct replica *rp, const void *imag
 MUST_CHECK enum status replica_restart(struct replica *rp, seq_index checkpoint);
 void replica_set_self(struct replica *rp, engine_id self); /* 0: not a member */
 engine_id replica_self(const struct replica *rp);
+/*
+ * After a restart: up to here some images may contain records that others do not yet. Each leaf still judges structural records
+ * alone, but where a newer one has forgotten (its storage is gone since) the verdict may be void here and ok elsewhere.
+ */
+seq_index replica_mixed_until(const struct replica *rp);
 
 struct atom_store *replica_store(struct replica *rp);
 seq_index replica_applied(const struct replica *rp);

@@ -85,14 +85,17 @@ static uint32_t record_crc(const struct record *r, const struct batch *b)
 	return crc32c(crc, r->touches, r->touch_count * sizeof r->touches[0]);
 }
 
+/* Is the verdict one that all must share? Structural records are judged by who has the leaf in question, as of then. */
 static bool judges(const struct model *m, struct node *n, const struct record *r, uint8_t verdict)
 {
+	bool mixed = r->index <= replica_mixed_until(engine_replica(n->engine));
+
 	switch (r->kind) {
 	case REC_SPLIT:
 	case REC_MOVE:
 	case REC_HOLD:
 	case REC_DROP:
-		return verdict != VERDICT_OK || checks_knows(m->w->checks, n);
+		return !mixed && (verdict != VERDICT_OK || checks_knows(m->w->checks, n));
 	case REC_RESERVE:
 		return verdict != VERDICT_OK || n->archive; /* which has every sequence */
 	default:

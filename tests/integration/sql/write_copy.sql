@@ -82,7 +82,7 @@ a,x
 \.
 select count(*) from c where a >= 100;
 copy c (nosuch) to stdout;
-copy c (a, a) from stdin;
+copy c (a, a) to stdout;
 copy c to stdout (format nosuch);
 copy c to stdout (delimiter 'xx');
 copy c to stdout (format csv, quote 'xx');

@@ -327,42 +327,33 @@ static void num_from_stored(i128 x, bool nan, int scale, struct arena *arena, st
 	num_store(&n, arena, out);
 }
 
-static void chars_from_storage(int32_t typmod, const struct vec *stored, const uint16_t *sel, uint32_t n, uint32_t rows,
-			       struct arena *arena, struct vec *out)
+/* One value that is not stored as it is shown. */
+static struct cell cell_from_storage(struct sql_type t, uint8_t phys, const struct vec *stored, uint32_t r, struct arena *arena)
 {
-	*out = (struct vec){.phys = PHYS_VAR, .constant = stored->constant, .nulls = stored->nulls};
-	out->var = ARENA_NEW_N(arena, struct slice, stored->constant ? 1 : rows ? rows : 1);
-	if (stored->constant && n)
-		n = 1;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t r = stored->constant ? 0 : sel ? sel[i] : i;
-		struct cell c;
+	struct cell c, padded;
 
-		if (vec_null(stored, r))
-			continue;
+	if (t.oid == T_BPCHAR) {
 		c = cell_var(stored->var[r].p, stored->var[r].bytes);
-		if (value_pad(&c, typmod, arena, &c, NULL) == ST_OK)
-			out->var[r] = (struct slice){c.var, c.bytes, 0};
-		else
-			out->var[r] = stored->var[r]; /* over its memory: the statement ends before anybody sees it */
+		/* over its memory: the statement ends before anybody sees it */
+		return value_pad(&c, t.typmod, arena, &padded, NULL) == ST_OK ? padded : c;
 	}
+	if (phys == PHYS_I64)
+		num_from_stored(stored->i64[r], stored->i64[r] == INT64_MIN, num_typmod_scale(t.typmod), arena, &c);
+	else
+		num_from_stored(stored->i128[r], stored->i128[r] == (i128)((unsigned __int128)1 << 127),
+				num_typmod_scale(t.typmod), arena, &c);
+	return c;
 }
 
 void vec_from_storage(struct sql_type t, const struct vec *stored, const uint16_t *sel, uint32_t n, uint32_t rows,
 		      struct arena *arena, struct vec *out)
 {
 	uint8_t phys = type_storage_phys(t);
-	int scale;
 
-	if (t.oid == T_BPCHAR && t.typmod >= 4) {
-		chars_from_storage(t.typmod, stored, sel, n, rows, arena, out);
-		return;
-	}
-	if (t.oid != T_NUMERIC || phys == PHYS_VAR) {
+	if (!(t.oid == T_BPCHAR && t.typmod >= 4) && (t.oid != T_NUMERIC || phys == PHYS_VAR)) {
 		*out = *stored;
 		return;
 	}
-	scale = num_typmod_scale(t.typmod);
 	*out = (struct vec){.phys = PHYS_VAR, .constant = stored->constant, .nulls = stored->nulls};
 	out->var = ARENA_NEW_N(arena, struct slice, stored->constant ? 1 : rows ? rows : 1);
 	if (stored->constant && n)
@@ -373,11 +364,7 @@ void vec_from_storage(struct sql_type t, const struct vec *stored, const uint16_
 
 		if (vec_null(stored, r))
 			continue;
-		if (phys == PHYS_I64)
-			num_from_stored(stored->i64[r], stored->i64[r] == INT64_MIN, scale, arena, &c);
-		else
-			num_from_stored(stored->i128[r],
-					stored->i128[r] == (i128)((unsigned __int128)1 << 127), scale, arena, &c);
+		c = cell_from_storage(t, phys, stored, r, arena);
 		out->var[r] = (struct slice){c.var, c.bytes, 0};
 	}
 }

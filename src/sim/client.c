@@ -575,6 +575,18 @@ bool client_outcome_unknown(const struct client *c)
 	return client_sqlstate(c, "08007");
 }
 
+void client_count(struct client *c, enum txn_end how)
+{
+	if (how == TXN_ACKED) {
+		c->done++;
+		sim_stats.commits++;
+	} else if (how == TXN_UNKNOWN) {
+		sim_stats.unknown++;
+	} else {
+		sim_stats.rollbacks++;
+	}
+}
+
 void client_next(struct client *c, uint64_t think_us)
 {
 	if (c->stopping) {

@@ -94,6 +94,7 @@ bool client_error_expected(struct client *c);
 bool client_outcome_unknown(const struct client *c); /* of the error of a COMMIT */
 /* Between transactions: stops when told to, else thinks, sometimes goes to another node. */
 void client_next(struct client *c, uint64_t think_us);
+void client_count(struct client *c, enum txn_end how); /* a transaction of its ended so: for the statistics */
 
 /* setup and the final comparison, run on one connection from outside of the event loop */
 bool client_run(struct client *c, uint64_t limit_us, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

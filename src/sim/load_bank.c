@@ -33,14 +33,7 @@ static void end(struct client *c, enum txn_end how)
 	model_txn_end(c->w->model, s->x, how);
 	s->x = NULL;
 	s->at = AT_START;
-	if (how == TXN_ACKED) {
-		c->done++;
-		sim_stats.commits++;
-	} else if (how == TXN_UNKNOWN) {
-		sim_stats.unknown++;
-	} else {
-		sim_stats.rollbacks++;
-	}
+	client_count(c, how);
 	client_next(c, MILLIS(6));
 }
 

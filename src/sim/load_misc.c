@@ -35,14 +35,7 @@ static void misc_end(struct client *c, enum txn_end how, uint64_t think_us)
 	if (s->x && how == TXN_ACKED && s->x->index > c->session_lo)
 		c->session_lo = s->x->index;
 	s->x = NULL;
-	if (how == TXN_ACKED) {
-		c->done++;
-		sim_stats.commits++;
-	} else if (how == TXN_UNKNOWN) {
-		sim_stats.unknown++;
-	} else {
-		sim_stats.rollbacks++;
-	}
+	client_count(c, how);
 	client_next(c, think_us);
 }
 

@@ -582,7 +582,7 @@ static void checkpoint_step(struct engine *e)
 static void checkpoint_written(struct engine *e)
 {
 	struct checkpoint_work *w = e->checkpoint;
-	uint64_t limit = e->cfg.checkpoint_bytes;
+	uint64_t keep = e->cfg.checkpoint_bytes > JOURNAL_KEEP_BYTES ? e->cfg.checkpoint_bytes : JOURNAL_KEEP_BYTES;
 
 	ASSERT(w && w->batch_counts.count);
 	for (uint32_t i = 0; i < w->batch_counts.at[0]; i++)
@@ -594,7 +594,7 @@ static void checkpoint_written(struct engine *e)
 	COVER(CHECKPOINT);
 	e->checkpoint_index = w->index;
 	e->checkpoint_journal_bytes = w->journal_bytes;
-	if (w->pos > e->checkpoint_pos && e->store->ops->journal_bytes(e->store) > (limit > JOURNAL_KEEP_BYTES ? limit : JOURNAL_KEEP_BYTES)) {
+	if (w->pos > e->checkpoint_pos && e->store->ops->journal_bytes(e->store) > keep) {
 		/* journal behind the checkpoint before this one goes: nobody replays from there */
 		seq_truncate_window(e->seq, e->checkpoint_pos + 1);
 		e->store->ops->journal_drop(e->store, e->checkpoint_pos + 1);

@@ -385,10 +385,8 @@ static seq_index least_need(struct engine *e)
 static size_t records_within(const struct buf *b, size_t limit, uint32_t *count_out)
 {
 	struct reader r = reader_init(b->data, b->size);
-	struct record *rec = NULL;
 	size_t end = 0;
 
-	(void)rec;
 	*count_out = 0;
 	while (reader_left(&r)) {
 		uint32_t header = get_u32(&r), payload = get_u32(&r);

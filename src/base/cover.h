@@ -46,6 +46,9 @@
 	X(SEQUENCE_RESERVE, 1, "a range of a sequence was reserved")                           \
 	X(UNKNOWN_OUTCOME, 1, "a client was told that an outcome is unknown")                  \
 	X(STALE_REFUSED, 1, "a statement was refused: no sign of the voters")                  \
+	X(MCAST_TRUSTED, 1, "a parent was asked to stop streaming: the log comes by datagrams") \
+	X(MCAST_REPAIRED, 1, "a batch that no datagram brought came over the tree")            \
+	X(MCAST_GIVEN_UP, 1, "the stream was taken up again: datagrams lost too much")         \
 	X(SAVEPOINT_UNDONE, 1, "a savepoint took back writes")
 
 enum cover_point {

@@ -117,6 +117,8 @@ static void engine_config_fill(struct process *p, struct loop *l, struct engine_
 		.contact_count = o->contact_count,
 		.net_ops = o->net->ops,
 		.provider = o->net->provider,
+		.multicast = o->multicast,
+		.mcast_ops = &mcast_ops_udp,
 		.store_ops = o->archive ? &store_ops_bdb : NULL,
 		.dir = o->data,
 		.memory_bytes = o->memory_bytes,

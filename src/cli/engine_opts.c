@@ -49,6 +49,7 @@ static const struct opt opts[] = {
 	TEXT("location", location, "LABEL", "where it stands, to keep traffic near"),
 	TEXT("log", log, "LEVELS", "as info or warn,net=debug (default info); SIGHUP reads it again"),
 	NUMBER("connections", connections, "N", 1, 100000, "SQL sessions at once (default 1000)"),
+	TEXT("multicast", multicast, "GROUP:PORT", "the log also goes to this UDP multicast group, as 239.1.2.3:7600; what is lost comes over the tree"),
 	NUMBER("fan-out", fan_out, "N", 1, 64, "children of an engine in the relay tree"),
 	TEXT("poll", poll, "HOW", "adaptive (default): look for work a little before sleeping; busy: never sleep; block"),
 	NUMBER("spin-us", spin_us, "US", 0, 1000000, "adaptive: look for work this long at most (default 50)"),

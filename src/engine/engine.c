@@ -145,6 +145,7 @@ static void config_copy(struct engine *e, const struct engine_config *cfg)
 	e->cfg.sql_address = copy_string(e, cfg->sql_address ? cfg->sql_address : "");
 	e->cfg.location = copy_string(e, cfg->location ? cfg->location : "");
 	e->cfg.dir = copy_string(e, cfg->dir);
+	e->cfg.multicast = copy_string(e, cfg->multicast);
 	e->contact_count = cfg->contact_count;
 	e->contacts = mem_alloc(e->mem, (cfg->contact_count + 1) * sizeof *e->contacts);
 	for (uint32_t i = 0; i < cfg->contact_count; i++)
@@ -181,6 +182,8 @@ static enum status relay_start(struct engine *e, struct error *err)
 		.entropy = e->cfg.entropy,
 		.events = &member_relay_events,
 		.ctx = e,
+		.multicast = e->cfg.multicast,
+		.mcast_ops = e->cfg.mcast_ops,
 		.fan_out = e->cfg.fan_out,
 		.heartbeat_us = e->cfg.heartbeat_us,
 		.heartbeat_limit_us = e->cfg.heartbeat_limit_us,
@@ -268,6 +271,7 @@ void engine_close(struct engine *e)
 	mem_free(e->mem, e->contacts, (e->contact_count + 1) * sizeof *e->contacts);
 	free_string(e, e->cfg.name);
 	free_string(e, e->cfg.listen);
+	free_string(e, e->cfg.multicast);
 	free_string(e, e->cfg.sql_address);
 	free_string(e, e->cfg.location);
 	free_string(e, e->cfg.dir);
@@ -321,6 +325,9 @@ uint32_t engine_wait_fds(struct engine *e, int fds[4])
 	uint32_t n = 0;
 	int fd = relay_wait_fd(e->relay);
 
+	if (fd >= 0)
+		fds[n++] = fd;
+	fd = relay_mcast_fd(e->relay);
 	if (fd >= 0)
 		fds[n++] = fd;
 	if (e->store) {

@@ -15,6 +15,7 @@
 #include "catalog/record.h"
 #include "engine/archive/store.h"
 #include "engine/txn/access.h"
+#include "net/mcast.h"
 #include "net/net.h"
 
 struct engine;
@@ -38,6 +39,8 @@ struct engine_config {
 	const struct net_ops *net_ops;
 	const char *provider;
 	void *net_backend;             /* simulator */
+	const char *multicast;         /* group "ADDRESS:PORT" by which the log goes, too; NULL: none */
+	const struct mcast_ops *mcast_ops; /* needed with it */
 	const struct store_ops *store_ops; /* archives */
 	const char *dir;
 	void *disk;                    /* simulator */

@@ -141,6 +141,9 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 {
 	const struct txns_stats *s = txns_stats(e->txns);
 	struct relay_stats rs;
+
+	relay_stats(e->relay, &rs);
+
 	const struct metric { const char *name; double value; const char *help; } m[] = {
 		{"applied_index", (double)replica_applied(e->rp), "index of the newest record applied here"},
 		{"horizon_index", (double)replica_horizon(e->rp), "oldest index that may still be read"},
@@ -165,22 +168,20 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"undo_bytes", (double)atom_store_undo_bytes(replica_store(e->rp)), "memory of old versions"},
 		{"window_bytes", (double)e->window.bytes, "log kept in memory"},
 		{"memory_bytes", (double)e->mem_account.used_bytes, "memory of the engine in all"},
-		{"relay_messages_in_total", 0, "messages received from other engines"},
-		{"relay_messages_out_total", 0, "messages sent to other engines"},
+		{"relay_messages_in_total", (double)rs.messages_in, "messages received from other engines"},
+		{"relay_messages_out_total", (double)rs.messages_out, "messages sent to other engines"},
 		{"failovers_total", (double)e->failover_count, "members removed"},
+		{"multicast_datagrams_in_total", (double)rs.mcast_in, "datagrams received from the multicast group"},
+		{"multicast_datagrams_out_total", (double)rs.mcast_out, "datagrams sent to the multicast group"},
+		{"multicast_refused_total", (double)rs.mcast_bad, "datagrams that are not of this cluster"},
+		{"multicast_batches_total", (double)rs.mcast_batches, "batches of the log that came by multicast"},
+		{"multicast_repairs_total", (double)rs.mcast_repairs, "times the tree was asked for what multicast lost"},
 	};
-	struct cell value;
 
 	if (at >= sizeof m / sizeof *m)
 		return ST_END;
-	relay_stats(e->relay, &rs);
-	value = real(m[at].value);
-	if (!strcmp(m[at].name, "relay_messages_in_total"))
-		value = real((double)rs.messages_in);
-	if (!strcmp(m[at].name, "relay_messages_out_total"))
-		value = real((double)rs.messages_out);
 	c[0] = text(arena, m[at].name);
-	c[1] = value;
+	c[1] = real(m[at].value);
 	c[2] = text(arena, m[at].help);
 	return ST_OK;
 }

@@ -214,6 +214,7 @@ static void next_fire(struct timer *t, void *ctx)
 static void net_faults(struct world *w)
 {
 	static const uint32_t loss[] = {0, 0, 1000, 20000}, odd[] = {0, 2000, 50000};
+	static const uint32_t datagrams[] = {0, 50000, 300000, 1000000};
 	struct sim_faults nf = {
 		.delay_min_us = 30,
 		.delay_max_us = rng_below(&w->rng, 3) ? 200 : 5000,
@@ -228,6 +229,8 @@ static void net_faults(struct world *w)
 		.bytes_per_ms = rng_below(&w->rng, 3) ? 0 : 20000,
 	};
 
+	if (w->multicast)
+		nf.datagram_loss_ppm = datagrams[rng_below(&w->rng, 4)];
 	sim_net_set_faults(w->net, &nf);
 }
 

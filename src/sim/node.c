@@ -168,6 +168,8 @@ void node_start(struct node *n)
 		.location = "",
 		.net_ops = &net_ops_sim,
 		.net_backend = n->host,
+		.multicast = w->multicast ? "239.1.2.3:7600" : NULL,
+		.mcast_ops = &mcast_ops_sim,
 		.store_ops = &store_ops_sim,
 		.dir = "",
 		.disk = n->disk,

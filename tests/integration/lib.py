@@ -24,7 +24,7 @@ FABRIC = os.environ.get("VALENCE_FABRIC")  # what engines talk over; the program
 SLOW = int(os.environ.get("VALENCE_SLOW") or 1)  # limits of time are so many times as long (sanitizers)
 START_LIMIT = ["--timeout", str(60 * SLOW)]
 # an engine that computes for a second without a break is slow then, not dead
-SLOW_FLAGS = ["--", "--heartbeat-limit-ms", str(1000 * SLOW)] if SLOW > 1 else []
+SLOW_FLAGS = ["--heartbeat-limit-ms", str(1000 * SLOW)] if SLOW > 1 else []
 WAIT_FOR_MS = 20000 * SLOW  # for valence.wait_for()
 
 failures = []
@@ -94,9 +94,9 @@ class Engine:
 
 
 class Cluster:
-    """A cluster under TEST_DIR/name; engine k has SQL on base + k."""
+    """A cluster under TEST_DIR/name; engine k has SQL on base + k. engine_flags go to every engine."""
 
-    def __init__(self, name="cluster", offset=0, **flags):
+    def __init__(self, name="cluster", offset=0, engine_flags=(), **flags):
         self.dir = os.path.join(TEST_DIR, name)
         self.base = PORT_BASE + offset
         clusters.append(self)
@@ -105,7 +105,7 @@ class Cluster:
                 flags.setdefault(flag, os.environ["VALENCE_" + flag.upper()])
         args = [a for k, v in flags.items() for a in ("--" + k.replace("_", "-"), v)]
         rc, out, err = valence("cluster", "start", "--dir", self.dir, "--base-port", self.base, *START_LIMIT,
-                               *args, *SLOW_FLAGS)
+                               *args, "--", *SLOW_FLAGS, *engine_flags)
         if rc != 0:
             print("FAILED: the cluster did not start:", out, err)
             sys.exit(1)

@@ -24,7 +24,8 @@
 static const char *const kind_names[GUARD_KINDS] = {
 	[GUARD_GARBAGE] = "not an engine", [GUARD_VERSION] = "another version", [GUARD_LOG_ID] = "another cluster",
 	[GUARD_SECRET] = "secret",	   [GUARD_REPLAY] = "replay",		[GUARD_SLOW] = "too slow",
-	[GUARD_CROWD] = "too many",	   [GUARD_RATE] = "too often",		[GUARD_BY_PEER] = "by a peer",
+	[GUARD_CROWD] = "too many",	   [GUARD_RATE] = "too often",		[GUARD_MULTICAST] = "multicast",
+	[GUARD_BY_PEER] = "by a peer",
 };
 
 /* -- the log ---------------------------------------------------------------------------------- */

@@ -178,7 +178,7 @@ void relay_on_join_reply(struct rlink *l, const uint8_t *data, size_t bytes)
 void relay_join_stream(struct relay *r)
 {
 	if (r->join.link && r->join.accepted && r->join.link->state == RLINK_READY)
-		relay_log_ask(r->join.link);
+		relay_log_ask(r->join.link, UINT64_MAX);
 }
 
 /* The contact has a lower id than the newest member, or is a voter: it is a parent for now. */

@@ -400,6 +400,8 @@ static void on_heartbeat(struct rlink *l, struct reader *rd)
 			r->sign_us = sign;
 		if (!relay_is_voter(r))
 			r->leader = m.leader;
+		if (l == r->parent)
+			rmcast_heard(r, m.log_last);
 	}
 }
 

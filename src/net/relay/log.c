@@ -70,7 +70,7 @@ static void pump(struct rlink *l, seq_index last)
 {
 	struct relay *r = l->r;
 
-	while (rlink_takes_log(l) && l->log_out <= last &&
+	while (rlink_takes_log(l) && l->log_out <= last && l->log_out <= l->log_until &&
 	       l->net->backlog_bytes <= RELAY_LOG_BACKLOG_MAX) {
 		seq_index to = 0;
 		struct net_msg *m = batch_get(r, l->log_out, &to);
@@ -84,6 +84,8 @@ static void pump(struct rlink *l, seq_index last)
 		r->stats.log_batches_out++;
 		l->log_out = to + 1;
 	}
+	if (l->log_out > l->log_until)
+		l->log_out = 0;
 }
 
 void relay_log_pump(struct rlink *l)
@@ -107,13 +109,14 @@ void relay_log_pump_all(struct relay *r)
 
 void relay_log_advanced(struct relay *r)
 {
+	rmcast_advanced(r, r->cfg.events->log_last(r->cfg.ctx));
 	relay_log_pump_all(r);
 }
 
-void relay_log_ask(struct rlink *l)
+void relay_log_ask(struct rlink *l, seq_index until)
 {
 	struct relay *r = l->r;
-	struct relay_log_from m = {r->cfg.events->log_want(r->cfg.ctx)};
+	struct relay_log_from m = {r->cfg.events->log_want(r->cfg.ctx), until};
 
 	if (!m.index)
 		return;
@@ -133,6 +136,7 @@ void relay_on_log_from(struct rlink *l, struct reader *rd)
 		return;
 	}
 	l->log_out = m.index;
+	l->log_until = m.until;
 	relay_log_pump(l);
 }
 
@@ -148,13 +152,18 @@ void relay_on_log(struct rlink *l, const uint8_t *data, size_t bytes)
 	if (l != r->parent && l != r->join.link)
 		return;
 	memcpy(&h, data, sizeof h);
+	if (l->log_in && h.last < l->log_in && h.first <= h.last)
+		return; /* was under way when we asked anew, further on */
 	if (!l->log_in || h.first > l->log_in || h.last < l->log_in || h.last == UINT64_MAX) {
 		rlink_bad(l, "log: the batch does not continue the stream");
 		return;
 	}
 	l->log_in = h.last + 1;
 	r->stats.log_batches_in++;
+	if (r->mcast && h.last < r->cfg.events->log_want(r->cfg.ctx))
+		return; /* a datagram was faster */
 	r->cfg.events->log_batch(r->cfg.ctx, data + sizeof h, bytes - sizeof h);
+	rmcast_tree_brought(r);
 }
 
 void relay_on_log_gone(struct rlink *l, struct reader *rd)

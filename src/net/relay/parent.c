@@ -150,7 +150,8 @@ void rparent_adopt(struct relay *r, struct rlink *l)
 		  "engine=%llu address=%s depth=%u", (unsigned long long)l->engine, l->address,
 		  relay_depth(r));
 	if (!l->log_in) /* a joiner's contact is streaming already */
-		relay_log_ask(l);
+		relay_log_ask(l, UINT64_MAX);
+	rmcast_streaming(r);
 	rroute_tell_all(l);
 	rsuspect_path_found(r);
 }

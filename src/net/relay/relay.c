@@ -54,6 +54,7 @@ int relay_progress(struct relay *r)
 {
 	int done = r->cfg.net_ops->progress(r->net);
 
+	done += rmcast_progress(r);
 	done += relay_deliver_local(r);
 	rroute_tell(r);
 	relay_reap(r);
@@ -129,6 +130,8 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	if (st != ST_OK)
 		goto free_relay;
 	st = cfg->net_ops->listen(r->net, cfg->listen, r->address, err);
+	if (st == ST_OK)
+		st = rmcast_open(r, err);
 	if (st != ST_OK)
 		goto close_net;
 	timer_arm(cfg->timers, &r->tick, r->started_us + r->cfg.heartbeat_us / TICKS_PER_HEARTBEAT);
@@ -151,6 +154,7 @@ void relay_close(struct relay *r)
 	size_t at = 0;
 
 	timer_cancel(r->cfg.timers, &r->tick);
+	rmcast_close(r);
 	rjoin_fini(r);
 	while (!list_empty(&r->links))
 		rlink_close(CONTAINER_OF(r->links.next, struct rlink, all));

@@ -22,6 +22,7 @@
 
 #include "base/ids.h"
 #include "base/timer.h"
+#include "net/mcast.h"
 #include "net/net.h"
 
 #define RELAY_MEMBERS_MAX 4096
@@ -101,6 +102,8 @@ struct relay_config {
 	struct entropy entropy;
 	const struct relay_events *events;
 	void *ctx;
+	const char *multicast;        /* group of mcast.h, by which the log comes, too; lent; NULL: none */
+	const struct mcast_ops *mcast_ops;
 	uint32_t fan_out;             /* 0: 8 */
 	uint64_t heartbeat_us;        /* 0: 100 ms */
 	uint64_t heartbeat_limit_us;  /* 0: 1 s */
@@ -143,6 +146,7 @@ void relay_log_advanced(struct relay *r);
 
 int relay_progress(struct relay *r); /* net progress and what follows from it; > 0 when something happened */
 int relay_wait_fd(struct relay *r);
+int relay_mcast_fd(struct relay *r); /* level, readable; -1: none */
 bool relay_try_wait(struct relay *r);
 
 engine_id relay_parent(const struct relay *r); /* 0: none */
@@ -159,6 +163,9 @@ struct relay_stats {
 	uint64_t unicast_dropped;  /* no way known, or the link's backlog was over its bound */
 	uint64_t log_batches_out, log_batches_in;
 	uint64_t protocol_errors, refused, parent_changes;
+	uint64_t mcast_in, mcast_out;             /* datagrams */
+	uint64_t mcast_bad;                       /* refused: not of this cluster */
+	uint64_t mcast_batches, mcast_repairs;    /* batches that came by them; times the tree was asked for others */
 	uint64_t strangers;        /* accepted links that have not proved themselves, now */
 	uint64_t strangers_closed; /* closed for want of room or for their address's rate, without a word */
 };

@@ -92,7 +92,7 @@ struct rlink {
 	 * the log, out to a child: the next index to send, 0: not asked for; in from a parent: the
 	 * next one that must come
 	 */
-	seq_index log_out, log_in;
+	seq_index log_out, log_in, log_until; /* log_until: the last index that the child wants */
 	struct map below;     /* engine -> attach count as a pointer; what the peer claims */
 	bool join_asked, join_accepted;
 };
@@ -147,6 +147,7 @@ struct join_state {
 /* What is refused, in kinds whose lines in the log are limited each by itself. */
 enum guard_kind {
 	GUARD_GARBAGE, GUARD_VERSION, GUARD_LOG_ID, GUARD_SECRET, GUARD_REPLAY, GUARD_SLOW, GUARD_CROWD, GUARD_RATE,
+	GUARD_MULTICAST,
 	GUARD_BY_PEER, /* we are the one refused */
 	GUARD_KINDS
 };
@@ -175,6 +176,7 @@ struct relay {
 	VEC(struct rlink *) turn; /* of relay_links_tick() */
 	uint32_t link_count;
 	struct guard guard;
+	struct rmcast *mcast; /* NULL: none */
 	struct buf scratch;
 	uint8_t *secret; /* NULL: none */
 	size_t secret_bytes;
@@ -330,7 +332,17 @@ void relay_log_pump_all(struct relay *r);
 void relay_on_log_from(struct rlink *l, struct reader *rd);
 void relay_on_log(struct rlink *l, const uint8_t *data, size_t bytes);
 void relay_on_log_gone(struct rlink *l, struct reader *rd);
-void relay_log_ask(struct rlink *l); /* the parent or contact, for log_want() on */
+/* The parent or contact, for log_want() up to @until (UINT64_MAX: for ever, 0: no more). */
+void relay_log_ask(struct rlink *l, seq_index until);
+
+/* mcast.c: the log by datagrams */
+enum status rmcast_open(struct relay *r, struct error *err); /* nothing when there is no group */
+void rmcast_close(struct relay *r);
+int rmcast_progress(struct relay *r);
+void rmcast_advanced(struct relay *r, seq_index last); /* the leader's log */
+void rmcast_heard(struct relay *r, seq_index last);    /* the parent has this index */
+void rmcast_tree_brought(struct relay *r);             /* a batch came over the tree */
+void rmcast_streaming(struct relay *r);                /* a new parent streams */
 
 /* suspect.c */
 void relay_member_seen(struct relay *r, engine_id id, uint64_t nonce);

@@ -6,7 +6,7 @@
  * voter, join) has a fixed head instead, whose size is a multiple of 8, and the payload behind it.
  *
  * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
- * a hello has a name and a challenge.
+ * a hello has a name and a challenge. Version 3: a child says up to where it wants the log.
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:
@@ -31,7 +31,7 @@
 #include "net/net.h"
 
 #define RELAY_MAGIC 0x6c76766cu /* "lvvl" */
-#define RELAY_VERSION 2
+#define RELAY_VERSION 3
 #define RELAY_TEXT_MAX 128
 #define RELAY_CHALLENGE_BYTES 32
 #define RELAY_GREETING_MAX 2048 /* bytes of a message before the welcome */
@@ -46,7 +46,7 @@ enum relay_type {
 	RELAY_BYE = 4,         /* the last message of a link that is closed on purpose */
 	RELAY_HEARTBEAT = 5,
 	RELAY_BELOW = 6,       /* which engines are below the sender */
-	RELAY_LOG_FROM = 7,    /* child: stream the log to me from this index on */
+	RELAY_LOG_FROM = 7,    /* child: stream the log to me from this index on, up to that one */
 	RELAY_LOG = 8,         /* a batch */
 	RELAY_LOG_GONE = 9,    /* the index asked for is no longer kept here */
 	RELAY_UNICAST = 10,
@@ -107,7 +107,7 @@ enum relay_farewell {
 	X(u32, children)                                                                          \
 	X(u64, silence_us) /* since the sender knew of a sign of the voters */                    \
 	X(u64, leader) X(u64, log_last)
-#define RELAY_LOG_FROM_FIELDS(X) X(u64, index)
+#define RELAY_LOG_FROM_FIELDS(X) X(u64, index) X(u64, until) /* UINT64_MAX: for ever; less than index: stop */
 #define RELAY_LOG_GONE_FIELDS(X) X(u64, index) X(u64, first)
 #define RELAY_IDENT_FIELDS(X) X(u64, engine) X(u64, voter) X(u32, attach)
 #define RELAY_NOT_MEMBER_FIELDS(X) X(u64, engine)

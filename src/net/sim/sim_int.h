@@ -67,13 +67,17 @@ struct sim_conn {
 	bool broken;            /* nothing moves any more */
 };
 
-enum event_kind { EVENT_DIR, EVENT_SYN, EVENT_REFUSED, EVENT_DIAL_TIMEOUT, EVENT_NOTICE };
+enum event_kind { EVENT_DIR, EVENT_SYN, EVENT_REFUSED, EVENT_DIAL_TIMEOUT, EVENT_NOTICE, EVENT_DATAGRAM };
+
+/* On its way to one host of its group, or in that host's inbox. */
+struct sim_datagram { struct list l; struct sim_host *from, *to; uint32_t bytes; uint8_t data[]; };
 
 struct sim_event {
 	uint64_t when_us, order;
 	enum event_kind kind;
 	uint8_t arg; /* direction or end */
-	struct sim_conn *conn;
+	struct sim_conn *conn;         /* NULL: it is a datagram */
+	struct sim_datagram *datagram;
 };
 
 struct sim_pair { bool blocked, own_faults; struct sim_faults faults; };
@@ -85,6 +89,9 @@ struct sim_host {
 	struct sim_transport *transport;
 	bool listening, paused, crashed, powerless;
 	struct list ready;
+	struct sim_mcast *mcast; /* NULL: hears no datagrams */
+	struct list inbox;       /* datagrams that its progress has not taken yet */
+	uint32_t inbox_count;
 };
 
 struct sim_transport {
@@ -127,5 +134,14 @@ const struct sim_faults *sim_faults_of(const struct sim_net *sn, const struct si
 bool sim_chance(struct sim_net *sn, uint32_t ppm);
 uint64_t sim_draw_delay(struct sim_net *sn, const struct sim_faults *f);
 struct sim_host *sim_host_find(const struct sim_net *sn, const char *address);
+void sim_schedule_datagram(struct sim_net *sn, struct sim_datagram *d, uint64_t when_us); /* takes it */
+bool sim_blocked(const struct sim_net *sn, const struct sim_host *from, const struct sim_host *to);
+/* One way of a datagram, which nobody sends again. */
+uint64_t sim_draw_way(struct sim_net *sn, const struct sim_faults *f);
+
+/* sim_mcast.c */
+void sim_datagram_arrives(struct sim_net *sn, struct sim_datagram *d); /* takes it */
+void sim_datagram_free(struct sim_net *sn, struct sim_datagram *d);
+void sim_inbox_drop(struct sim_host *h);
 
 #endif

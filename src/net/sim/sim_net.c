@@ -16,19 +16,28 @@ static bool event_before(const struct sim_event *a, const struct sim_event *b)
 	return a->when_us != b->when_us ? a->when_us < b->when_us : a->order < b->order;
 }
 
-void sim_schedule(struct sim_conn *c, enum event_kind kind, uint8_t arg, uint64_t when_us)
+static void heap_push(struct sim_net *sn, struct sim_event ev)
 {
-	struct sim_net *sn = c->sn;
-	struct sim_event ev = {when_us, ++sn->orders, kind, arg, c};
 	size_t at = sn->heap.count;
 
-	c->refs++;
+	ev.order = ++sn->orders;
 	VEC_PUSH(sn->mem, &sn->heap, ev);
 	while (at && event_before(&ev, &sn->heap.at[(at - 1) / 2])) {
 		sn->heap.at[at] = sn->heap.at[(at - 1) / 2];
 		at = (at - 1) / 2;
 	}
 	sn->heap.at[at] = ev;
+}
+
+void sim_schedule(struct sim_conn *c, enum event_kind kind, uint8_t arg, uint64_t when_us)
+{
+	c->refs++;
+	heap_push(c->sn, (struct sim_event){.when_us = when_us, .kind = kind, .arg = arg, .conn = c});
+}
+
+void sim_schedule_datagram(struct sim_net *sn, struct sim_datagram *d, uint64_t when_us)
+{
+	heap_push(sn, (struct sim_event){.when_us = when_us, .kind = EVENT_DATAGRAM, .datagram = d});
 }
 
 static struct sim_event heap_pop(struct sim_net *sn)
@@ -76,8 +85,7 @@ static struct sim_pair *pair_get(struct sim_net *sn, const struct sim_host *from
 	return p;
 }
 
-static bool blocked(const struct sim_net *sn, const struct sim_host *from,
-		    const struct sim_host *to)
+bool sim_blocked(const struct sim_net *sn, const struct sim_host *from, const struct sim_host *to)
 {
 	const struct sim_pair *p = pair_find(sn, from, to);
 
@@ -102,11 +110,17 @@ static uint64_t retransmit_us(const struct sim_faults *f)
 	return f->retransmit_us ? f->retransmit_us : SIM_RETRANSMIT_US;
 }
 
+uint64_t sim_draw_way(struct sim_net *sn, const struct sim_faults *f)
+{
+	uint64_t spread = f->delay_max_us > f->delay_min_us ? f->delay_max_us - f->delay_min_us : 0;
+
+	return f->delay_min_us + rng_below(&sn->rng, spread + 1);
+}
+
 /* One packet's way, with what its loss, repetition or being overtaken adds. */
 uint64_t sim_draw_delay(struct sim_net *sn, const struct sim_faults *f)
 {
-	uint64_t spread = f->delay_max_us > f->delay_min_us ? f->delay_max_us - f->delay_min_us : 0;
-	uint64_t delay = f->delay_min_us + rng_below(&sn->rng, spread + 1);
+	uint64_t delay = sim_draw_way(sn, f);
 	uint64_t again = retransmit_us(f);
 
 	for (; sim_chance(sn, f->loss_ppm) && again <= SIM_RETRANSMIT_MAX_US * 4; again *= 2) {
@@ -344,7 +358,7 @@ static void dir_event(struct sim_conn *c, uint8_t d, uint64_t now_us)
 	dir->scheduled = false;
 	if (list_empty(&dir->flight) || c->broken)
 		return;
-	if (blocked(sn, c->ends[d].host, to->host)) {
+	if (sim_blocked(sn, c->ends[d].host, to->host)) {
 		uint64_t first = retransmit_us(sim_faults_of(sn, c->ends[d].host, to->host));
 
 		sn->counters.blocked++;
@@ -427,13 +441,13 @@ static void syn_event(struct sim_conn *c, uint64_t now_us)
 
 	if (a->state != END_DIALLING)
 		return;
-	if (b->host && (b->host->powerless || blocked(sn, a->host, b->host))) {
+	if (b->host && (b->host->powerless || sim_blocked(sn, a->host, b->host))) {
 		sn->counters.blocked++;
 		sim_schedule(c, EVENT_SYN, 0, now_us + SIM_SYN_RETRY_US);
 		return;
 	}
 	if (!b->host || !b->host->listening) {
-		if (!blocked(sn, b->host, a->host))
+		if (!sim_blocked(sn, b->host, a->host))
 			sim_schedule(
 				c, EVENT_REFUSED, 0,
 				now_us + sim_draw_delay(sn, sim_faults_of(sn, b->host, a->host)));
@@ -477,8 +491,12 @@ int sim_net_run(struct sim_net *sn, uint64_t now_us)
 		case EVENT_NOTICE:
 			end_kill(ev.conn, ev.arg, ST_CONNECTION);
 			break;
+		case EVENT_DATAGRAM:
+			sim_datagram_arrives(sn, ev.datagram);
+			break;
 		}
-		sim_conn_unref(ev.conn);
+		if (ev.conn)
+			sim_conn_unref(ev.conn);
 		done++;
 	}
 	return done;
@@ -508,9 +526,16 @@ void sim_net_free(struct sim_net *sn)
 
 	for (size_t i = 0; i < sn->hosts.count; i++)
 		ASSERT(!sn->hosts.at[i]->transport);
-	while (sn->heap.count)
-		sim_conn_unref(heap_pop(sn).conn);
+	while (sn->heap.count) {
+		struct sim_event ev = heap_pop(sn);
+
+		if (ev.conn)
+			sim_conn_unref(ev.conn);
+		else
+			sim_datagram_free(sn, ev.datagram);
+	}
 	for (size_t i = 0; i < sn->hosts.count; i++) {
+		sim_inbox_drop(sn->hosts.at[i]);
 		list_drop(sn, &sn->hosts.at[i]->ready);
 		MEM_FREE(mem, sn->hosts.at[i]);
 	}
@@ -547,6 +572,7 @@ struct sim_host *sim_host_new(struct sim_net *sn, const char *address)
 	h->number = (uint32_t)sn->hosts.count + 1;
 	snprintf(h->address, sizeof h->address, "%s", address);
 	list_init(&h->ready);
+	list_init(&h->inbox);
 	VEC_PUSH(sn->mem, &sn->hosts, h);
 	return h;
 }
@@ -558,7 +584,7 @@ const char *sim_host_address(const struct sim_host *h)
 
 bool sim_host_ready(const struct sim_host *h)
 {
-	return h->transport && !h->paused && !h->crashed && !list_empty(&h->ready);
+	return h->transport && !h->paused && !h->crashed && (!list_empty(&h->ready) || !list_empty(&h->inbox));
 }
 
 void sim_host_crash(struct sim_host *h, bool power)
@@ -583,6 +609,7 @@ void sim_host_crash(struct sim_host *h, bool power)
 			sn->counters.dropped++;
 		sim_item_free(sn, it);
 	}
+	sim_inbox_drop(h);
 	if (!h->transport)
 		return;
 	h->transport->dead = true;

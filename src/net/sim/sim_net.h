@@ -13,6 +13,9 @@
  * What a link can do is break: then all that is in flight is gone in both directions, and the two
  * sides notice at different times, or never (half-open link, partition, lost power): only
  * heartbeats tell then.
+ *
+ * Datagrams to a group (mcast_ops_sim) are the other thing it carries: lost, repeated and overtaken by the same
+ * chances, and nobody sends them again.
  */
 #ifndef VALENCE_NET_SIM_SIM_NET_H
 #define VALENCE_NET_SIM_SIM_NET_H
@@ -30,6 +33,7 @@ struct sim_faults {
 	uint64_t spike_us;
 	uint32_t loss_ppm;                   /* chance that a packet is sent again after retransmit_us, then twice that… */
 	uint64_t retransmit_us;              /* also how often a blocked direction tries again; 0: 200 ms */
+	uint32_t datagram_loss_ppm;          /* of datagrams, besides: those of a group */
 	uint32_t duplicate_ppm;              /* chance that a packet comes twice; the receiver's TCP drops the second */
 	uint32_t reorder_ppm;                /* chance that a packet is overtaken: up to delay_max_us more */
 	uint32_t break_ppm;                  /* chance that sending a message breaks the link */
@@ -42,7 +46,7 @@ struct sim_faults {
 #define SIM_NET_COUNTERS(X)                                                                      \
 	X(dials) X(refused) X(dial_timeouts) X(accepted) X(sent) X(delivered) X(dropped)         \
 	X(spikes) X(losses) X(duplicates) X(reorders) X(breaks) X(half_opens) X(blocked)         \
-	X(crashes) X(power_losses) X(restarts) X(pauses) X(resumes)
+	X(crashes) X(power_losses) X(restarts) X(pauses) X(resumes) X(datagrams) X(datagrams_lost)
 struct sim_net_counters {
 #define X(name) uint64_t name;
 	SIM_NET_COUNTERS(X)

@@ -432,6 +432,8 @@ static void node_open(struct node *n)
 		.entropy = entropy_rng(&n->entropy),
 		.events = &node_events,
 		.ctx = n,
+		.multicast = c->multicast,
+		.mcast_ops = &mcast_ops_sim,
 		.fan_out = c->fan_out,
 		.heartbeat_limit_us = c->heartbeat_limit_us,
 	};
@@ -480,13 +482,9 @@ static uint64_t wall_of(void *ctx)
 	return ((struct relays *)ctx)->now_us;
 }
 
-void relays_init(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voters, uint32_t fan_out)
-{
-	relays_init_secret(c, "all of them know this", seed, nodes, voters, fan_out);
-}
 
-void relays_init_secret(struct relays *c, const char *secret, uint64_t seed, uint32_t nodes, uint32_t voters,
-			uint32_t fan_out)
+static void init(struct relays *c, const char *secret, const char *multicast, uint64_t seed, uint32_t nodes,
+		 uint32_t voters, uint32_t fan_out)
 {
 	struct member_list l = {.index = 0};
 	struct member_list none = {.index = 0};
@@ -505,6 +503,7 @@ void relays_init_secret(struct relays *c, const char *secret, uint64_t seed, uin
 	c->fan_out = fan_out;
 	c->batch_bytes = 200;
 	c->secret = secret;
+	c->multicast = multicast;
 	c->voter_count = voters;
 	c->sn = sim_net_new(&c->mem, relays_clock(c), seed ^ 0x5eed);
 	l.at = mem_alloc(&c->mem, (RELAYS_NODES_MAX + 1) * 4 * sizeof *l.at);
@@ -539,6 +538,22 @@ static void node_free(struct node *n)
 		relay_close(n->relay);
 	n->relay = NULL;
 	timers_fini(&n->timers);
+}
+
+void relays_init_secret(struct relays *c, const char *secret, uint64_t seed, uint32_t nodes, uint32_t voters,
+			uint32_t fan_out)
+{
+	init(c, secret, NULL, seed, nodes, voters, fan_out);
+}
+
+void relays_init(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voters, uint32_t fan_out)
+{
+	init(c, "all of them know this", NULL, seed, nodes, voters, fan_out);
+}
+
+void relays_init_multicast(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voters, uint32_t fan_out)
+{
+	init(c, "all of them know this", "239.1.2.3:7600", seed, nodes, voters, fan_out);
 }
 
 void relays_fini(struct relays *c)

@@ -63,6 +63,7 @@ struct relays {
 	uint64_t removals, heartbeat_limit_us;
 	const char *secret;      /* of nodes that are opened from now on; NULL: none */
 	void (*tap)(struct relays *c, const char *line); /* sees each line of the log; may be NULL */
+	const char *multicast;   /* the group of nodes that are opened from now on; NULL: none */
 	uint32_t fan_out, batch_bytes;
 };
 
@@ -71,6 +72,7 @@ void relays_init(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voter
 		 uint32_t fan_out);
 void relays_init_secret(struct relays *c, const char *secret, uint64_t seed, uint32_t nodes, uint32_t voters,
 			uint32_t fan_out); /* relays_init() has one of its own; NULL: none */
+void relays_init_multicast(struct relays *c, uint64_t seed, uint32_t nodes, uint32_t voters, uint32_t fan_out);
 void relays_fini(struct relays *c);
 struct node *
 relays_add(struct relays *c); /* a node that is not a member; starts joining at the voters */

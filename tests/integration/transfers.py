@@ -32,9 +32,10 @@ def create(cluster, engine):
 class Client(threading.Thread):
     """One client: at home at one engine, at others while that one is away; tries to go home every half second."""
 
-    def __init__(self, cluster, number, engines, stop):
+    def __init__(self, cluster, number, engines, stop, refusals):
         super().__init__(daemon=True)
         self.cluster, self.number, self.engines, self.stopping = cluster, number, engines, stop
+        self.refusals = refusals
         self.random = random.Random(number)
         self.connection = None
         self.acknowledged = []  # (when, id, engine)
@@ -89,13 +90,13 @@ class Client(threading.Thread):
             code = e.pgcode or "lost"
             self.retries[code] = self.retries.get(code, 0) + 1
             (self.doubtful if committing and lost(e) else self.rolled_back).add(name)
-            if not lost(e) and e.pgcode not in RETRY:
+            if not lost(e) and e.pgcode not in RETRY + self.refusals:
                 self.unexpected.append("%s at %s while %s: %s %s" % (name, self.engine, self.doing, e.pgcode,
                                                                     str(e).strip()))
             if self.connection.closed:
                 self.close()
                 return
-            if lost(e):
+            if lost(e) or e.pgcode in self.refusals:
                 time.sleep(0.01)  # the engine is between two memberships; its sessions live on
         try:
             self.doing = "rollback of %s at %s" % (name, self.engine)
@@ -122,11 +123,11 @@ class Client(threading.Thread):
 
 
 class Load:
-    """Clients spread over the engines named, from start() to finish()."""
+    """Clients spread over the engines named, from start() to finish(). Refusals: what else they may be told, as SQLSTATE."""
 
-    def __init__(self, cluster, engines, clients=6):
+    def __init__(self, cluster, engines, clients=6, refusals=()):
         self.cluster, self.stopping = cluster, threading.Event()
-        self.clients = [Client(cluster, i, engines[i % len(engines):] + engines[:i % len(engines)], self.stopping)
+        self.clients = [Client(cluster, i, engines[i % len(engines):] + engines[:i % len(engines)], self.stopping, refusals)
                         for i in range(clients)]
 
     def start(self):
@@ -134,8 +135,8 @@ class Load:
         for c in self.clients:
             c.start()
 
-    def count(self, engines=None):
-        return sum(1 for c in self.clients for a in list(c.acknowledged) if not engines or a[2] in engines)
+    def count(self, engines=None, since=0):
+        return sum(1 for c in self.clients for a in list(c.acknowledged) if (not engines or a[2] in engines) and a[0] > since)
 
     def goes_on(self, what, seconds=30, number=100):
         """As many more transfers are acknowledged in time; a second of load at least."""
@@ -164,9 +165,15 @@ class Load:
             self.count(), sum(len(c.doubtful) for c in self.clients), sum(len(c.rolled_back) for c in self.clients),
             retries))
 
-    def gap(self, since, what):
+    def gaps(self, faults):
+        """gap() for each (what, since), up to the next."""
+        for (what, since), until in zip(faults, [f[1] for f in faults[1:]] + [self.ended]):
+            self.gap(since, what, until)
+
+    def gap(self, since, what, until=None):
         """Prints the longest time after @since, until the end, in which nothing was acknowledged."""
-        times = [since] + sorted(a[0] for c in self.clients for a in c.acknowledged if a[0] >= since) + [self.ended]
+        until = until or self.ended
+        times = [since] + sorted(a[0] for c in self.clients for a in c.acknowledged if since <= a[0] < until) + [until]
         longest, start = max((b - a, a) for a, b in zip(times, times[1:]))
         say("     longest time without an acknowledged transfer since %s: %.0f ms, from %.0f ms after it on" % (
             what, longest * 1000, (start - since) * 1000))

@@ -1,5 +1,5 @@
 /*
- * bench.c - `valence bench fabric`: our links beside their library alone and beside plain TCP, in one run (cli).
+ * bench.c - `valence bench`, and `valence bench fabric`: our links beside their library alone and beside plain TCP, in one run (cli).
  *
  * All kinds of connection are open at once, each between two processes of its own, and are told in turn what
  * to send; of several rounds the best of each kind counts, since what else runs on a machine only adds.
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli/bench_fabric.h"
+#include "cli/bench_failover.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "net/fabric.h"
@@ -17,6 +18,12 @@
 #define FABRICS_MAX 8
 #define MESSAGE_MAX (1u << 20)
 #define RUN_S 0.2
+
+static const char overview[] =
+	"usage: valence bench fabric | failover [flags]\n\n"
+	"  fabric     links beside their library alone and beside plain TCP\n"
+	"  failover   how long until another engine goes on for one that died, hangs or is cut off\n\n"
+	"Each has --help.\n";
 
 static const char usage[] =
 	"usage: valence bench fabric [--fabric F] [--host H] [--rounds N] [--json]\n"
@@ -312,13 +319,15 @@ int cli_bench(int argc, char **argv)
 	int rc;
 
 	if (argc < 2)
-		return cli_usage("bench", "what to measure? fabric");
+		return cli_usage("bench", "what to measure? fabric or failover");
 	if (strcmp(argv[1], "--help") == 0) {
-		fputs(usage, stdout);
+		fputs(overview, stdout);
 		return CLI_DONE;
 	}
+	if (strcmp(argv[1], "failover") == 0)
+		return bench_failover(argc - 1, argv + 1);
 	if (strcmp(argv[1], "fabric") != 0)
-		return cli_usage("bench", "%s: only fabric is supported in this version", argv[1]);
+		return cli_usage("bench", "%s: there are fabric and failover in this version", argv[1]);
 	rc = read_flags(&rq, argc - 1, argv + 1);
 	if (rc >= 0)
 		return rc;

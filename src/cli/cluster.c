@@ -156,11 +156,13 @@ static bool serves(const struct cluster *cl, struct start *s, const struct start
 	struct cli_address to = {.host = "127.0.0.1", .port = s->m.sql_port};
 	struct arena_mark mark = arena_mark(cl->arena);
 	struct pgc_result r;
+	int home = member_enter(&s->m);
 	struct pgc *c;
 	bool ok = false;
 
 	error_clear(&s->why);
 	c = pgc_open(cl->mem, &to, ASK_MS, &s->why);
+	member_leave(home);
 	if (!c)
 		return false;
 	if (pgc_query(c, "select name from valence.engines", cl->arena, &r, &s->why) == ST_OK) {
@@ -291,19 +293,12 @@ static bool end_all(const struct cluster *cl, bool archives)
 	return true;
 }
 
-static int stop(const struct cluster *cl)
+bool cluster_stop(const struct cluster *cl)
 {
 	/* caches first: they need the archives to leave cleanly */
 	bool caches = end_all(cl, false), archives = end_all(cl, true);
 
-	return caches && archives ? CLI_DONE : CLI_FAILED;
-}
-
-static int start_failed(const struct cluster *cl, const struct start *starts, uint32_t count, const struct error *err)
-{
-	for (uint32_t i = 0; i < count; i++)
-		(void)member_end(cl, &starts[i].m, SIGKILL, KILL_LIMIT_MS);
-	return cli_fail_error("cannot start the cluster", err);
+	return caches && archives;
 }
 
 /* The directory's cluster as it was started last: is any of it still there? */
@@ -317,46 +312,75 @@ static bool runs_already(const struct cluster *cl, struct cluster *before, struc
 	return false;
 }
 
-static int start_all(const struct cluster *cl)
+static void start_undo(const struct cluster *cl, const struct start *starts, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		(void)member_end(cl, &starts[i].m, SIGKILL, KILL_LIMIT_MS);
+}
+
+enum status cluster_start(const struct cluster *cl, struct error *err)
 {
 	struct start *starts = ARENA_NEW_N(cl->arena, struct start, cluster_size(cl));
-	struct error err = {.code = ST_OK};
+	enum status st = ST_OK;
 	uint32_t count = 0;
 	bool fresh = true;
 
-	for (uint32_t k = 0; k < cluster_size(cl); k++) {
+	for (uint32_t k = 0; st == ST_OK && k < cluster_size(cl); k++) {
 		cluster_member(cl, k, &starts[k].m);
-		if (member_ports_free(&starts[k].m, &err) != ST_OK)
-			return cli_fail_error("cannot start the cluster", &err);
+		st = member_ports_free(&starts[k].m, err);
 		fresh = fresh && !(starts[k].m.archive && member_has_data(cl, &starts[k].m));
 	}
-	if (conf_write(cl, &err) != ST_OK || cluster_secret_make(cl, &err) != ST_OK)
+	if (st == ST_OK)
+		st = conf_write(cl, err);
+	if (st == ST_OK)
+		st = cluster_secret_make(cl, err);
+	for (; st == ST_OK && count < cluster_size(cl); count += st == ST_OK)
+		st = member_spawn(cl, &starts[count].m, fresh, &starts[count].pid, &starts[count].log_from, err);
+	if (st == ST_OK)
+		st = wait_ready(cl, starts, count, err);
+	if (st != ST_OK)
+		start_undo(cl, starts, count);
+	return st;
+}
+
+static int start_all(const struct cluster *cl)
+{
+	struct error err = {.code = ST_OK};
+
+	if (cluster_start(cl, &err) != ST_OK)
 		return cli_fail_error("cannot start the cluster", &err);
-	for (; count < cluster_size(cl); count++)
-		if (member_spawn(cl, &starts[count].m, fresh, &starts[count].pid, &starts[count].log_from, &err) != ST_OK)
-			return start_failed(cl, starts, count, &err);
-	if (wait_ready(cl, starts, count, &err) != ST_OK)
-		return start_failed(cl, starts, count, &err);
-	for (uint32_t k = 0; k < count; k++)
-		printf("%s\tpid %d\tsql 127.0.0.1:%u\n", starts[k].m.name, (int)starts[k].pid, starts[k].m.sql_port);
+	for (uint32_t k = 0; k < cluster_size(cl); k++) {
+		struct member m;
+
+		cluster_member(cl, k, &m);
+		printf("%s\tpid %d\tsql 127.0.0.1:%u\n", m.name, (int)member_pid(cl, &m), m.sql_port);
+	}
 	return CLI_DONE;
+}
+
+enum status cluster_start_one(const struct cluster *cl, const struct member *m, struct error *err)
+{
+	struct start s = {.m = *m};
+	enum status st;
+
+	if (member_pid(cl, m) != 0)
+		return error_set(err, ST_OBJECT_IN_USE, "%s runs already", m->name);
+	st = member_ports_free(m, err);
+	if (st == ST_OK)
+		st = member_spawn(cl, m, false, &s.pid, &s.log_from, err);
+	if (st != ST_OK)
+		return st;
+	st = wait_ready(cl, &s, 1, err);
+	if (st != ST_OK)
+		start_undo(cl, &s, 1);
+	return st;
 }
 
 static int start_one(const struct cluster *cl, const struct member *m)
 {
-	struct start s = {.m = *m};
 	struct error err = {.code = ST_OK};
 
-	if (member_pid(cl, m) != 0)
-		return cli_fail("cannot start the engine", arena_printf(cl->arena, "%s runs already", m->name));
-	if (member_ports_free(m, &err) != ST_OK ||
-	    member_spawn(cl, m, false, &s.pid, &s.log_from, &err) != ST_OK)
-		return cli_fail_error("cannot start the engine", &err);
-	if (wait_ready(cl, &s, 1, &err) != ST_OK) {
-		(void)member_end(cl, m, SIGKILL, KILL_LIMIT_MS);
-		return cli_fail_error("cannot start the engine", &err);
-	}
-	return CLI_DONE;
+	return cluster_start_one(cl, m, &err) == ST_OK ? CLI_DONE : cli_fail_error("cannot start the engine", &err);
 }
 
 static void status_line(const struct cluster *cl, const struct member *m)
@@ -605,7 +629,7 @@ static int run(struct request *rq)
 	if (founding)
 		return start_whole(rq);
 	if (strcmp(rq->verb, "stop") == 0)
-		return stop(cl);
+		return cluster_stop(cl) ? CLI_DONE : CLI_FAILED;
 	if (strcmp(rq->verb, "status") == 0)
 		return status(cl);
 	if (!member_named(cl, rq->name, &m))

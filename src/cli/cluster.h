@@ -24,6 +24,8 @@ struct cluster {
 	const char *fabric;      /* NULL: the default */
 	const char *workers;     /* NULL: not given */
 	const char *hosts;       /* IPv4 addresses for the fabric, with commas between; NULL: 127.0.0.1 */
+	const int *networks;     /* a descriptor of a network namespace for each engine; NULL: all are in this one */
+	bool tied;               /* the engines end with this process, however it ends */
 	const char *extra[CLUSTER_EXTRA_MAX];
 	uint32_t extra_count;
 };
@@ -34,13 +36,22 @@ struct member {
 	uint32_t k;
 	uint16_t sql_port, fabric_port;
 	char fabric_host[INET_ADDRSTRLEN];
+	int network; /* < 0: this one */
 };
 
 void cluster_member(const struct cluster *cl, uint32_t k, struct member *out);
 bool cluster_hosts_ok(const char *hosts);
 static inline uint32_t cluster_size(const struct cluster *cl) { return (uint32_t)(cl->archives + cl->caches); }
 
+/* Starts all, or one again, and waits up to timeout_s until they are members and answer SQL; else none of these is left. */
+MUST_CHECK enum status cluster_start(const struct cluster *cl, struct error *err);
+MUST_CHECK enum status cluster_start_one(const struct cluster *cl, const struct member *m, struct error *err);
+bool cluster_stop(const struct cluster *cl); /* false: some had to be killed */
+
 /* cluster_proc.c */
+/* This thread's sockets are made in the engine's network, until member_leave() gets what was returned. */
+int member_enter(const struct member *m);
+void member_leave(int home);
 pid_t member_pid(const struct cluster *cl, const struct member *m); /* 0: does not run */
 bool member_paused(pid_t pid);
 /* Else whoever has the port would be taken for the engine. */
@@ -54,6 +65,7 @@ bool member_end(const struct cluster *cl, const struct member *m, int signal_num
 const char *member_complaint(const struct cluster *cl, const struct member *m, off_t from);
 /* cluster.secret, for its owner only, unless there is one. */
 enum status cluster_secret_make(const struct cluster *cl, struct error *err);
+void cluster_forget(const struct cluster *cl); /* removes the directory and all in it */
 bool member_has_data(const struct cluster *cl, const struct member *m);
 void cluster_sleep_ms(uint32_t ms);
 

@@ -4,14 +4,19 @@
  * A pid file is written by who starts the process. Pids are used again by the system, so nothing is signalled before
  * /proc says that this pid still runs the engine of this name on these ports.
  */
+#define _GNU_SOURCE /* setns */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -60,11 +65,32 @@ void cluster_member(const struct cluster *cl, uint32_t k, struct member *out)
 {
 	(void)host_of(cl->hosts ? cl->hosts : "127.0.0.1", k, out->fabric_host);
 	out->k = k;
+	out->network = cl->networks ? cl->networks[k] : -1;
 	out->archive = k < cl->archives;
 	snprintf(out->name, sizeof out->name, "%c%u", out->archive ? 'a' : 'c',
 		 (unsigned)(out->archive ? k + 1 : k - cl->archives + 1));
 	out->sql_port = (uint16_t)(cl->base_port + k);
 	out->fabric_port = (uint16_t)(cl->base_port + FABRIC_OFFSET + k);
+}
+
+int member_enter(const struct member *m)
+{
+	int home;
+
+	if (m->network < 0)
+		return -1;
+	home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (home >= 0)
+		(void)setns(m->network, CLONE_NEWNET);
+	return home;
+}
+
+void member_leave(int home)
+{
+	if (home < 0)
+		return;
+	(void)setns(home, CLONE_NEWNET);
+	close(home);
 }
 
 void cluster_sleep_ms(uint32_t ms)
@@ -156,6 +182,19 @@ bool member_has_data(const struct cluster *cl, const struct member *m)
 	return any;
 }
 
+static int forget_one(const char *name, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(name);
+}
+
+void cluster_forget(const struct cluster *cl)
+{
+	(void)nftw(cl->dir, forget_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 /* The archives but @m itself, for --join; NULL: it founds the cluster, or is its only archive. */
 static const char *contacts(const struct cluster *cl, const struct member *m, bool fresh)
 {
@@ -244,18 +283,32 @@ static void command_line(const struct cluster *cl, const struct member *m, bool 
 		word(w, cl, cl->extra[i]);
 }
 
-static void child(struct words *w, int log_fd)
+/* /sys shows the devices of the network that it was mounted in; UCX looks there. */
+static bool network_settle(int network)
+{
+	return setns(network, CLONE_NEWNET) == 0 && unshare(CLONE_NEWNS) == 0 &&
+	       mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 && umount2("/sys", MNT_DETACH) == 0 &&
+	       mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
+}
+
+static void child(const struct cluster *cl, const struct member *m, struct words *w, int log_fd)
 {
 	int null_fd = open("/dev/null", O_RDONLY);
 	sigset_t none;
 
 	setsid();
+	if (cl->tied)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (null_fd >= 0)
 		dup2(null_fd, STDIN_FILENO);
 	dup2(log_fd, STDOUT_FILENO);
 	dup2(log_fd, STDERR_FILENO);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (m->network >= 0 && !network_settle(m->network)) {
+		dprintf(STDERR_FILENO, "valence: cannot run: its network: %s\n", strerror(errno));
+		_exit(127);
+	}
 	execv("/proc/self/exe", w->at);
 	dprintf(STDERR_FILENO, "valence: cannot run: %s\n", strerror(errno));
 	_exit(127);
@@ -289,9 +342,13 @@ static enum status port_check(const struct member *m, const char *host, uint16_t
 
 enum status member_ports_free(const struct member *m, struct error *err)
 {
+	int home = member_enter(m);
 	enum status st = port_check(m, "127.0.0.1", m->sql_port, err);
 
-	return st == ST_OK ? port_check(m, m->fabric_host, m->fabric_port, err) : st;
+	if (st == ST_OK)
+		st = port_check(m, m->fabric_host, m->fabric_port, err);
+	member_leave(home);
+	return st;
 }
 
 enum status member_spawn(const struct cluster *cl, const struct member *m, bool fresh, pid_t *pid_out,
@@ -313,7 +370,7 @@ enum status member_spawn(const struct cluster *cl, const struct member *m, bool 
 	command_line(cl, m, fresh, &w);
 	pid = fork();
 	if (pid == 0)
-		child(&w, log_fd);
+		child(cl, m, &w, log_fd);
 	close(log_fd);
 	if (pid < 0)
 		return error_set(err, ST_SYSTEM, "cannot start a process: %s", strerror(errno));

@@ -170,6 +170,7 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"memory_bytes", (double)e->mem_account.used_bytes, "memory of the engine in all"},
 		{"relay_messages_in_total", (double)rs.messages_in, "messages received from other engines"},
 		{"relay_messages_out_total", (double)rs.messages_out, "messages sent to other engines"},
+		{"relay_silence_max_ms", (double)rs.silence_max_us / 1000, "longest time in which nothing came on a link"},
 		{"failovers_total", (double)e->failover_count, "members removed"},
 		{"multicast_datagrams_in_total", (double)rs.mcast_in, "datagrams received from the multicast group"},
 		{"multicast_datagrams_out_total", (double)rs.mcast_out, "datagrams sent to the multicast group"},

@@ -590,6 +590,8 @@ static void link_limits(struct relay *r, struct rlink *l, uint64_t now)
 		l->rx_bytes_seen = l->net->rx_bytes;
 		l->rx_us = now;
 	}
+	if (now - l->rx_us > r->stats.silence_max_us)
+		r->stats.silence_max_us = now - l->rx_us;
 	if (now - l->rx_us <= r->cfg.heartbeat_limit_us)
 		return;
 	snprintf(cause, sizeof cause, "no heartbeat for %llu ms",

@@ -167,6 +167,7 @@ struct relay_stats {
 	uint64_t mcast_bad;                       /* refused: not of this cluster */
 	uint64_t mcast_batches, mcast_repairs;    /* batches that came by them; times the tree was asked for others */
 	uint64_t strangers;        /* accepted links that have not proved themselves, now */
+	uint64_t silence_max_us;   /* the longest time in which nothing came on a link; own absence does not count */
 	uint64_t strangers_closed; /* closed for want of room or for their address's rate, without a word */
 };
 void relay_stats(const struct relay *r, struct relay_stats *out);

@@ -197,6 +197,7 @@ static void test_relay_broken_links(void)
 static void test_relay_half_open(void)
 {
 	struct node *child, *parent;
+	struct relay_stats stats;
 
 	begin(5, 9, 1, 3);
 	c.auto_remove = false;
@@ -207,6 +208,8 @@ static void test_relay_half_open(void)
 	relays_run(&c, 800000);
 	CU_ASSERT_EQUAL(child->suspects + parent->suspects, 0);
 	CU_ASSERT(child->last < c.log_last);
+	relay_stats(child->relay, &stats);
+	CU_ASSERT(stats.silence_max_us >= 700000 && stats.silence_max_us <= 900000);
 	relays_run(&c, 700000);
 	CU_ASSERT(child->suspects >= 1 && child->last_suspect == parent->id);
 	CU_ASSERT(parent->suspects >= 1 && parent->last_suspect == child->id);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bench_commit.h"
 #include "cli/bench_fabric.h"
 #include "cli/bench_failover.h"
 #include "cli/cli.h"
@@ -20,8 +21,9 @@
 #define RUN_S 0.2
 
 static const char overview[] =
-	"usage: valence bench fabric | failover [flags]\n\n"
+	"usage: valence bench fabric | commit | failover [flags]\n\n"
 	"  fabric     links beside their library alone and beside plain TCP\n"
+	"  commit     how long a commit takes, beside the disk's sync\n"
 	"  failover   how long until another engine goes on for one that died, hangs or is cut off\n\n"
 	"Each has --help.\n";
 
@@ -319,15 +321,17 @@ int cli_bench(int argc, char **argv)
 	int rc;
 
 	if (argc < 2)
-		return cli_usage("bench", "what to measure? fabric or failover");
+		return cli_usage("bench", "what to measure? fabric, commit or failover");
 	if (strcmp(argv[1], "--help") == 0) {
 		fputs(overview, stdout);
 		return CLI_DONE;
 	}
+	if (strcmp(argv[1], "commit") == 0)
+		return bench_commit(argc - 1, argv + 1);
 	if (strcmp(argv[1], "failover") == 0)
 		return bench_failover(argc - 1, argv + 1);
 	if (strcmp(argv[1], "fabric") != 0)
-		return cli_usage("bench", "%s: there are fabric and failover in this version", argv[1]);
+		return cli_usage("bench", "%s: there are fabric, commit and failover in this version", argv[1]);
 	rc = read_flags(&rq, argc - 1, argv + 1);
 	if (rc >= 0)
 		return rc;

@@ -19,6 +19,7 @@
 #include "base/env.h"
 #include "cli/bench_failover.h"
 #include "cli/bench_hosts.h"
+#include "cli/bench_stats.h"
 #include "cli/cluster.h"
 #include "cli/pgclient.h"
 #include "net/fabric.h"
@@ -84,7 +85,7 @@ struct bench {
 	struct pgc *at_archive, *at_witness;
 	enum fault fault;
 	uint32_t number;
-	char dir[256];
+	char dir[CLUSTER_DIR_MAX];
 };
 
 static volatile sig_atomic_t told_to_end;
@@ -379,19 +380,13 @@ static enum status round_run(struct bench *b, struct result *r, struct error *er
 
 static enum status bench_open(struct bench *b, const struct net_fabric *f, const struct request *rq, struct error *err)
 {
-	const char *tmp = getenv("TMPDIR");
-	enum status st = ST_OK;
+	enum status st = cluster_dir_make("failover", b->dir, err);
 
 	b->cl = (struct cluster){.mem = &b->mem, .arena = &b->arena, .dir = b->dir, .archives = 1, .caches = CACHES,
 				 .base_port = rq->base_port, .timeout_s = 60, .fabric = f->name, .tied = true};
 	for (uint32_t i = 0; i < rq->extra_count && i < CLUSTER_EXTRA_MAX; i++)
 		b->cl.extra[b->cl.extra_count++] = rq->extra[i];
-	snprintf(b->dir, sizeof b->dir, "%s/valence-failover-XXXXXX", tmp && strlen(tmp) < 200 ? tmp : "/tmp");
-	if (!mkdtemp(b->dir)) {
-		b->dir[0] = '\0';
-		return error_set(err, ST_IO, "a directory for the cluster: %s", strerror(errno));
-	}
-	if (b->fault == FAULT_CUT) {
+	if (st == ST_OK && b->fault == FAULT_CUT) {
 		st = bench_hosts_make(&b->hosts, ENGINES, err);
 		b->cl.networks = b->hosts.networks;
 		b->cl.hosts = b->hosts.addresses;
@@ -452,21 +447,6 @@ static enum status measure(const struct net_fabric *f, enum fault fault, const s
 }
 
 /* -- telling ---------------------------------------------------------------------------------------------------------- */
-
-static int by_size(const void *x, const void *y)
-{
-	const double *a = x, *b = y;
-
-	return (*a > *b) - (*a < *b);
-}
-
-struct spread { double min, median, p90, max; };
-
-static struct spread spread_of(double *v, uint32_t n)
-{
-	qsort(v, n, sizeof *v, by_size);
-	return (struct spread){v[0], v[n / 2], v[(n * 9) / 10 < n ? (n * 9) / 10 : n - 1], v[n - 1]};
-}
 
 static void print_text(const struct net_fabric *f, enum fault fault, struct result *r)
 {

@@ -65,6 +65,9 @@ bool member_end(const struct cluster *cl, const struct member *m, int signal_num
 const char *member_complaint(const struct cluster *cl, const struct member *m, off_t from);
 /* cluster.secret, for its owner only, unless there is one. */
 enum status cluster_secret_make(const struct cluster *cl, struct error *err);
+/* A new directory of this name and some letters under TMPDIR; "" when there is none. */
+#define CLUSTER_DIR_MAX 256
+enum status cluster_dir_make(const char *name, char out[CLUSTER_DIR_MAX], struct error *err);
 void cluster_forget(const struct cluster *cl); /* removes the directory and all in it */
 bool member_has_data(const struct cluster *cl, const struct member *m);
 void cluster_sleep_ms(uint32_t ms);

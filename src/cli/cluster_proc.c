@@ -190,6 +190,17 @@ static int forget_one(const char *name, const struct stat *st, int kind, struct 
 	return remove(name);
 }
 
+enum status cluster_dir_make(const char *name, char out[CLUSTER_DIR_MAX], struct error *err)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(out, CLUSTER_DIR_MAX, "%s/valence-%s-XXXXXX", tmp && strlen(tmp) < 200 ? tmp : "/tmp", name);
+	if (mkdtemp(out))
+		return ST_OK;
+	out[0] = '\0';
+	return error_set(err, ST_IO, "a directory for the cluster: %s", strerror(errno));
+}
+
 void cluster_forget(const struct cluster *cl)
 {
 	(void)nftw(cl->dir, forget_one, 16, FTW_DEPTH | FTW_PHYS);

@@ -13,7 +13,7 @@ rc, out, err = valence("bench", "fabric", "--list", "--json")
 equal("--list: exit status", rc, 0)
 fabrics = [f["fabric"] for f in json.loads(out)["fabrics"] if f["fabric"].endswith(":tcp")]
 
-rc, out, err = valence("bench", "failover", "--rounds", ROUNDS, "--base-port", lib.PORT_BASE, "--json", *lib.SLOW_FLAGS,
+rc, out, err = valence("bench", "failover", "--rounds", ROUNDS, "--base-port", lib.PORT_BASE, "--json", "--", *lib.SLOW_FLAGS,
                        timeout=60 + 30 * ROUNDS)
 check(rc == 0, "exit status", rc, err)
 measured = json.loads(out)["fabrics"]

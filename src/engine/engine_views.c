@@ -143,7 +143,6 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 	struct relay_stats rs;
 
 	relay_stats(e->relay, &rs);
-
 	const struct metric { const char *name; double value; const char *help; } m[] = {
 		{"applied_index", (double)replica_applied(e->rp), "index of the newest record applied here"},
 		{"horizon_index", (double)replica_horizon(e->rp), "oldest index that may still be read"},
@@ -171,6 +170,11 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"relay_messages_in_total", (double)rs.messages_in, "messages received from other engines"},
 		{"relay_messages_out_total", (double)rs.messages_out, "messages sent to other engines"},
 		{"relay_silence_max_ms", (double)rs.silence_max_us / 1000, "longest time in which nothing came on a link"},
+		{"relay_links", (double)rs.links, "links to other engines"},
+		{"relay_parent_round_trip_seconds", (double)rs.parent_rtt_us / 1e6,
+		 "to the parent in the relay tree and back, smoothed"},
+		{"relay_parent_changes_total", (double)rs.parent_changes, "parents found in the relay tree"},
+		{"relay_parents_left_total", (double)rs.parents_left, "of these, because the last one was quiet, stuck or slow"},
 		{"failovers_total", (double)e->failover_count, "members removed"},
 		{"multicast_datagrams_in_total", (double)rs.mcast_in, "datagrams received from the multicast group"},
 		{"multicast_datagrams_out_total", (double)rs.mcast_out, "datagrams sent to the multicast group"},

@@ -605,6 +605,11 @@ static void on_not_member(void *ctx)
 		member_rejoin(e);
 }
 
+static void on_moved(void *ctx)
+{
+	((struct engine *)ctx)->resubmit = true;
+}
+
 static void on_join_waiting(void *ctx, const char *cause)
 {
 	struct engine *e = ctx;
@@ -672,6 +677,7 @@ const struct relay_events member_relay_events = {
 	.suspect = on_suspect,
 	.join_request = on_join_request,
 	.join_reply = on_join_reply,
+	.moved = on_moved,
 	.not_member = on_not_member,
 	.join_waiting = on_join_waiting,
 	.join_refused = on_join_refused,

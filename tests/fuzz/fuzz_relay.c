@@ -306,6 +306,24 @@ static void send_welcome(struct world *w, uint8_t which, uint8_t engine, uint8_t
 	send_buf(w, which, &b);
 }
 
+/* Echoes and indexes that may be true, or from the future, or of nothing that was sent. */
+static void send_heartbeat(struct world *w, uint8_t which, uint8_t a, uint8_t b)
+{
+	struct relay_heartbeat m = {.depth = a % 5,
+				    .children = b,
+				    .silence_us = (uint64_t)a << 13,
+				    .log_last = w->last + a % 4,
+				    .newest = a == 255 ? UINT64_MAX : w->last + b % 8,
+				    .sent_us = b,
+				    .echo_us = w->now_us + 100000 - (uint64_t)b * 4000,
+				    .held_us = a == 254 ? UINT64_MAX : (uint64_t)a * 1000};
+	struct buf buf;
+
+	buf_init(&buf, &w->mem);
+	relay_heartbeat_encode(&buf, &m);
+	send_buf(w, which, &buf);
+}
+
 static void send_log(struct world *w, uint8_t which, uint8_t bytes)
 {
 	uint8_t data[sizeof(struct relay_log_head) + 255] = {0};
@@ -423,7 +441,7 @@ static void event(struct world *w, struct reader *rd)
 	struct error err;
 	const uint8_t *p;
 
-	switch (kind % 10) {
+	switch (kind % 11) {
 	case 0:
 		if (w->link_count < LINKS_MAX &&
 		    net_ops_sim.connect(w->stranger, "own:1", &link, &err) == ST_OK)
@@ -461,6 +479,11 @@ static void event(struct world *w, struct reader *rd)
 		break;
 	case 7:
 		send_log(w, which, get_u8(rd));
+		break;
+	case 9:
+		a = get_u8(rd);
+		b = get_u8(rd);
+		send_heartbeat(w, which, a, b);
 		break;
 	case 8: {
 		uint8_t zeros[1 + 255 * 64] = {0};

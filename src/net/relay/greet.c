@@ -37,7 +37,7 @@ void relay_greet(struct rlink *l)
 static void ready(struct rlink *l)
 {
 	l->state = RLINK_READY;
-	l->state_us = relay_now(l->r);
+	l->state_us = l->echoed_us = relay_now(l->r);
 	l->net->rx_message_max = 0;
 	rguard_release(l);
 	rgreeting_free(l);
@@ -271,6 +271,7 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 		}
 	}
 	ready(l);
+	l->rtt_us = l->state_us - l->tx_us; /* what we said last is what this answers */
 	l->engine = m.engine;
 	l->voter = m.voter;
 	l->nonce = m.nonce;
@@ -278,7 +279,7 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 	l->children = m.children;
 	l->silence_us = m.silence_us;
 	l->leader = m.leader;
-	l->log_last = m.log_last;
+	l->log_last = l->newest = m.log_last;
 	relay_member_seen(r, l->engine, l->nonce);
 	if (m.voter)
 		relay_remember_voter(r, m.voter, l->address);

@@ -378,33 +378,6 @@ static void on_drained(void *ctx, struct net_link *net)
 		relay_log_pump(l);
 }
 
-static void on_heartbeat(struct rlink *l, struct reader *rd)
-{
-	struct relay *r = l->r;
-	struct relay_heartbeat m;
-
-	if (!relay_heartbeat_decode(rd, &m)) {
-		rlink_bad(l, "heartbeat");
-		return;
-	}
-	l->depth = m.depth;
-	l->children = m.children;
-	l->silence_us = m.silence_us;
-	l->state_us = relay_now(r);
-	l->leader = m.leader;
-	l->log_last = m.log_last;
-	if (l == r->parent || l == r->join.link) {
-		uint64_t sign = l->state_us > m.silence_us ? l->state_us - m.silence_us : 0;
-
-		if (sign > r->sign_us)
-			r->sign_us = sign;
-		if (!relay_is_voter(r))
-			r->leader = m.leader;
-		if (l == r->parent)
-			rmcast_heard(r, m.log_last);
-	}
-}
-
 static void on_bye(struct rlink *l, struct reader *rd)
 {
 	struct relay *r = l->r;
@@ -450,7 +423,7 @@ static void dispatch_ready(struct rlink *l, uint8_t type, struct reader *rd, con
 		on_bye(l, rd);
 		break;
 	case RELAY_HEARTBEAT:
-		on_heartbeat(l, rd);
+		rscore_on_heartbeat(l, rd);
 		break;
 	case RELAY_BELOW:
 		relay_on_below(l, rd);
@@ -542,35 +515,6 @@ const struct net_events relay_net_events = {
 
 /* -- heartbeats and limits -------------------------------------------------------------------- */
 
-static void heartbeat_send(struct rlink *l, struct net_msg **shared, uint64_t now)
-{
-	struct relay *r = l->r;
-
-	/*
-	 * Any message is a sign of life; but what a heartbeat carries must not wait for a quiet
-	 * moment.
-	 */
-	if (now - l->tx_us < r->cfg.heartbeat_us && l->ticks_quiet < 15) {
-		l->ticks_quiet++;
-		return;
-	}
-	l->ticks_quiet = 0;
-	if (!*shared) {
-		struct relay_heartbeat m = {
-			.depth = relay_depth(r),
-			.children = relay_children(r, NULL, 0),
-			.silence_us = relay_silence_us(r),
-			.leader = r->leader,
-			.log_last = r->cfg.events->log_last(r->cfg.ctx),
-		};
-
-		buf_reset(&r->scratch);
-		relay_heartbeat_encode(&r->scratch, &m);
-		*shared = relay_msg_scratch(r);
-	}
-	rlink_send(l, net_msg_ref(*shared));
-}
-
 /* One link's limits; it may be gone afterwards. */
 static void link_limits(struct relay *r, struct rlink *l, uint64_t now)
 {
@@ -601,8 +545,6 @@ static void link_limits(struct relay *r, struct rlink *l, uint64_t now)
 
 void relay_links_tick(struct relay *r, uint64_t now)
 {
-	struct net_msg *shared = NULL;
-
 	/* Callbacks may close any link, but none is freed before the turn ends. */
 	r->turn.count = 0;
 	LIST_FOREACH(it, &r->links)
@@ -611,10 +553,8 @@ void relay_links_tick(struct relay *r, uint64_t now)
 		struct rlink *l = r->turn.at[i];
 
 		if (l->state == RLINK_READY)
-			heartbeat_send(l, &shared, now);
+			rscore_beat(l, now);
 		if (l->state != RLINK_DEAD)
 			link_limits(r, l, now);
 	}
-	if (shared)
-		net_msg_unref(shared);
 }

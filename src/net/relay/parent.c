@@ -5,9 +5,10 @@
  * found none is followed by a pause and another order. The first that welcomes us and is legal
  * (P22) is adopted: we tell it who is below us and ask for the log from our own index on.
  *
- * With a parent, another one is looked for beside it when the parent itself has lost the voters,
- * or, slowly, when it has too many children or is too deep and is not our default; the old link is
- * given up only for a better one.
+ * With a parent, another one is looked for beside it: at once when it is quiet, stuck or slow
+ * (score.c) or has lost the voters itself; slowly, when it has too many children or is too deep and is
+ * not our default. The old link is given up only for one that is better in what was wrong, and the log
+ * goes on at our own index, so a move costs no more than what was under way on the old link.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #define PAUSE_US 20000u    /* after a round; doubles each round to 32 times */
 /* The same, when there is a parent: without a majority of voters everybody looks for another. */
 #define SWITCH_PAUSE_US 500000u
+#define LEAVE_PAUSE_US 50000u /* but a parent that serves badly is waited for by all that is below */
 
 static bool needs_parent(const struct relay *r)
 {
@@ -47,7 +49,13 @@ static void add_candidate(struct relay *r, engine_id id, const char *address)
 static void try_next(struct relay *r)
 {
 	uint32_t shift = r->attempt < 5 ? r->attempt : 5;
-	uint64_t pause = (r->switching ? SWITCH_PAUSE_US : PAUSE_US) << shift;
+	uint64_t pause = PAUSE_US;
+
+	if (r->move == MOVE_QUIET || r->move == MOVE_STUCK)
+		pause = LEAVE_PAUSE_US;
+	else if (r->move)
+		pause = SWITCH_PAUSE_US;
+	pause <<= shift;
 
 	while (!r->trying && r->candidate_at < r->candidate_count) {
 		const struct candidate *c = &r->candidates[r->candidate_at++];
@@ -58,12 +66,13 @@ static void try_next(struct relay *r)
 	}
 	if (r->trying)
 		return;
-	r->switching = r->rebalancing = false;
+	r->move = MOVE_NONE;
 	r->attempt++;
 	r->next_try_us = relay_now(r) + pause + rng_below(&r->rng, pause);
 }
 
-static void collect(struct relay *r, bool suspects_too)
+/* @all: those too that are suspect, or were left for serving badly. */
+static void collect(struct relay *r, bool all)
 {
 	const struct member *self = relay_member_find(r, r->self);
 	engine_id ids[RELAY_CANDIDATES];
@@ -75,7 +84,7 @@ static void collect(struct relay *r, bool suspects_too)
 
 		if ((r->want_voter && !m->voter) || (r->parent && r->parent->engine == m->id))
 			continue;
-		if (suspects_too || !rsuspect_is(r, m->id))
+		if (all || (!rsuspect_is(r, m->id) && !rscore_avoids(r, m->id)))
 			add_candidate(r, m->id, m->address);
 	}
 	/*
@@ -101,7 +110,7 @@ void rparent_lost(struct relay *r, struct rlink *l, bool retry_first)
 	if (r->parent || !needs_parent(r))
 		return;
 	r->attempt = 0;
-	r->switching = r->rebalancing = false;
+	r->move = MOVE_NONE;
 	if (r->trying)
 		return;
 	r->candidate_count = 0;
@@ -123,7 +132,8 @@ void rparent_drop(struct relay *r)
 		rlink_close(r->trying);
 	if (r->parent)
 		rlink_bye(r->parent, RELAY_BYE_MOVED);
-	r->switching = r->rebalancing = r->want_voter = false;
+	r->want_voter = false;
+	r->move = MOVE_NONE;
 	r->candidate_count = r->candidate_at = r->attempt = 0;
 	r->next_try_us = 0;
 }
@@ -132,11 +142,13 @@ void rparent_adopt(struct relay *r, struct rlink *l)
 {
 	struct rlink *old = r->parent;
 	uint64_t now = relay_now(r), sign;
+	enum move why = old ? r->move : MOVE_NONE;
 
 	r->parent = l;
 	if (r->trying == l)
 		r->trying = NULL;
-	r->switching = r->rebalancing = r->want_voter = r->log_gone_told = false;
+	r->want_voter = r->log_gone_told = false;
+	r->move = MOVE_NONE;
 	r->attempt = 0;
 	r->next_switch_us = now + RELAY_REBALANCE_US + rng_below(&r->rng, RELAY_REBALANCE_US);
 	r->stats.parent_changes++;
@@ -144,15 +156,18 @@ void rparent_adopt(struct relay *r, struct rlink *l)
 	if (sign > r->sign_us)
 		r->sign_us = sign;
 	r->leader = l->leader;
+	log_event(r->cfg.log, LOG_RELAY, LOG_INFO, "parent found", "engine=%llu address=%s depth=%u left=%llu why=%s",
+		  (unsigned long long)l->engine, l->address, relay_depth(r), (unsigned long long)(old ? old->engine : 0),
+		  rscore_move_name(why));
+	rscore_adopted(r, old, l, why);
 	if (old && old != l)
 		rlink_bye(old, RELAY_BYE_MOVED);
-	log_event(r->cfg.log, LOG_RELAY, LOG_INFO, "parent found",
-		  "engine=%llu address=%s depth=%u", (unsigned long long)l->engine, l->address,
-		  relay_depth(r));
 	if (!l->log_in) /* a joiner's contact is streaming already */
 		relay_log_ask(l, UINT64_MAX);
 	rmcast_streaming(r);
 	rroute_tell_all(l);
+	if (r->cfg.events->moved)
+		r->cfg.events->moved(r->cfg.ctx);
 	rsuspect_path_found(r);
 }
 
@@ -177,7 +192,8 @@ void rparent_welcomed(struct relay *r, struct rlink *l)
 		return; /* the engine did something in the callback */
 	/* One that has lost the voters itself is for want of others only. */
 	if (!legal || (r->want_voter && !l->voter) ||
-	    (cut_off && (r->switching || r->candidate_at < r->candidate_count))) {
+	    (cut_off && (r->move || r->candidate_at < r->candidate_count)) ||
+	    (r->parent && !rscore_better(r, l, r->move))) {
 		rlink_bye(l, RELAY_BYE_MOVED);
 		try_next(r);
 		return;
@@ -229,6 +245,7 @@ void rparent_members_changed(struct relay *r)
 void rparent_tick(struct relay *r, uint64_t now)
 {
 	const struct rlink *p = r->parent;
+	enum move why;
 
 	if (!needs_parent(r) || r->trying)
 		return;
@@ -238,10 +255,11 @@ void rparent_tick(struct relay *r, uint64_t now)
 			begin_round(r);
 		return;
 	}
-	if (now - p->state_us + p->silence_us > cut_off_us(r)) {
+	why = now - p->state_us + p->silence_us > cut_off_us(r) ? MOVE_CUT_OFF : rscore_parent(r, now);
+	if (why) {
 		if (now < r->next_try_us)
 			return;
-		r->switching = true;
+		r->move = why;
 		begin_round(r);
 		return;
 	}
@@ -250,9 +268,9 @@ void rparent_tick(struct relay *r, uint64_t now)
 		return;
 	r->next_switch_us = now + RELAY_REBALANCE_US + rng_below(&r->rng, RELAY_REBALANCE_US);
 	if ((p->children <= r->cfg.fan_out && p->depth < r->default_depth) ||
-	    rsuspect_is(r, r->default_parent))
+	    rsuspect_is(r, r->default_parent) || rscore_avoids(r, r->default_parent))
 		return;
-	r->switching = r->rebalancing = true;
+	r->move = MOVE_DEFAULT;
 	r->candidate_at = 0;
 	add_candidate(r, r->default_parent, relay_member_find(r, r->default_parent)->address);
 	try_next(r);

@@ -20,6 +20,8 @@ static void forgive_absence(struct relay *r, uint64_t now)
 	uint64_t away = now - r->tick_us;
 
 	r->tick_us = now;
+	if (away > r->cfg.heartbeat_us)
+		r->awake_us = now;
 	if (away <= r->cfg.heartbeat_limit_us / 2)
 		return;
 	log_event(r->cfg.log, LOG_RELAY, LOG_INFO, "was away", "ms=%llu",
@@ -43,6 +45,7 @@ static void on_tick(struct timer *t, void *ctx)
 	rguard_tick(r, now);
 	rvoters_tick(r, now);
 	rsuspect_tick(r, now);
+	rscore_tick(r, now);
 	rparent_tick(r, now);
 	rjoin_tick(r, now);
 	relay_log_pump_all(r); /* normally there is nothing to do */
@@ -107,7 +110,7 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	do
 		r->nonce = rng_next(&r->rng);
 	while (!r->nonce);
-	r->started_us = r->tick_us = r->sign_us = relay_now(r);
+	r->started_us = r->tick_us = r->sign_us = r->awake_us = relay_now(r);
 	list_init(&r->links);
 	list_init(&r->dead);
 	list_init(&r->suspects);
@@ -373,5 +376,6 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 {
 	*out = r->stats;
 	out->links = r->link_count;
+	out->parent_rtt_us = r->parent ? r->parent->rtt_us : 0;
 	out->strangers = r->guard.strangers;
 }

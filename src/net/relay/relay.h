@@ -61,6 +61,11 @@ struct relay_events {
 	 * the last one brought is void. Not accepted: it goes on with the next contact, unless told otherwise.
 	 */
 	void (*join_reply)(void *ctx, bool accepted, const void *data, size_t bytes);
+	/*
+	 * This engine has another parent: what it had sent up or was to get by the last one may be lost, and is worth
+	 * sending again at once (P4). NULL: it waits for its timeouts.
+	 */
+	void (*moved)(void *ctx);
 	/* A peer says that this engine was removed: its id is void, it may join again. Repeated by every peer asked. */
 	void (*not_member)(void *ctx);
 	/* No contact of relay_join() answered; it goes on trying. cause for the log and the operator. */
@@ -166,6 +171,8 @@ struct relay_stats {
 	uint64_t mcast_in, mcast_out;             /* datagrams */
 	uint64_t mcast_bad;                       /* refused: not of this cluster */
 	uint64_t mcast_batches, mcast_repairs;    /* batches that came by them; times the tree was asked for others */
+	uint64_t parents_left;     /* of the changes: from one that was quiet, stuck or slow, and lived */
+	uint64_t parent_rtt_us;    /* smoothed; 0: no parent, or not measured yet */
 	uint64_t strangers;        /* accepted links that have not proved themselves, now */
 	uint64_t silence_max_us;   /* the longest time in which nothing came on a link; own absence does not count */
 	uint64_t strangers_closed; /* closed for want of room or for their address's rate, without a word */

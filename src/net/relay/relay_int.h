@@ -38,6 +38,9 @@
 #define RELAY_SLOTS (RELAY_VOTERS_MAX + 3)    /* a change of voters may name more for a while */
 #define RELAY_LOG_CACHE 8
 #define RELAY_REBALANCE_US 5000000u
+#define RELAY_AVOIDED 8
+#define RELAY_AVOID_US 10000000u              /* a parent that was left is not gone back to for so long; doubles, to 32 times */
+#define RELAY_SLOW_US 10000000u               /* the same between two moves away from slow parents */
 
 enum rlink_state {
 	RLINK_DIALLING, /* dialled, not up */
@@ -64,6 +67,16 @@ enum rloss {
 	RLOSS_CLOSED,   /* the peer lives, but does not want it or talks nonsense */
 };
 
+/* Why another parent is looked for while there is one; see score.c. */
+enum move {
+	MOVE_NONE,
+	MOVE_QUIET,   /* nothing comes from it, or it does not answer */
+	MOVE_STUCK,   /* it talks, but the log that others have does not come */
+	MOVE_SLOW,    /* the log comes late, or its answers do */
+	MOVE_CUT_OFF, /* it has lost the voters itself */
+	MOVE_DEFAULT, /* another one is the default */
+};
+
 struct rlink {
 	struct list all;      /* r->links or r->dead */
 	struct relay *r;
@@ -81,13 +94,18 @@ struct rlink {
 	engine_id expect;     /* dialled: who should be there; 0: anyone */
 	char address[NET_ADDRESS_MAX];
 	uint64_t opened_us, rx_us, tx_us, rx_bytes_seen;
-	uint32_t ticks_quiet; /* heartbeats not sent because something else was */
+	uint64_t beat_us;     /* when the last heartbeat was sent */
+	/*
+	 * the round trip, smoothed, 0: not measured; of the heartbeats that were echoed, when the newest was sent; the
+	 * peer's newest, by its clock, and when that came
+	 */
+	uint64_t rtt_us, echoed_us, peer_sent_us, peer_at_us;
 	uint64_t deadline_us; /* of dial and greeting, or of closing */
 	/* what its heartbeats say */
 	uint32_t depth, children;
 	uint64_t silence_us, state_us;
 	engine_id leader;
-	seq_index log_last;
+	seq_index log_last, newest;
 	/*
 	 * the log, out to a child: the next index to send, 0: not asked for; in from a parent: the
 	 * next one that must come
@@ -195,11 +213,17 @@ struct relay {
 	struct rlink *parent, *trying;
 	struct candidate candidates[RELAY_CANDIDATES + RELAY_SLOTS + 1];
 	uint32_t candidate_count, candidate_at, attempt;
-	bool switching;          /* there is a parent, and another is tried beside it */
-	bool rebalancing;        /* switching to the default only because it is the default */
+	enum move move;          /* there is a parent, and another is tried beside it: why */
 	bool want_voter;         /* the last parent could not serve our index: only voters will do */
 	bool log_gone_told;
 	uint64_t next_try_us, next_switch_us;
+	/* score.c: how the parent serves */
+	uint64_t awake_us;       /* since then this engine itself was never away for long */
+	seq_index mark, want;    /* an index that a voter had at mark_us, awaited here; the next one that we need */
+	uint64_t mark_us, want_us; /* want_us: when the log last moved */
+	uint64_t next_slow_us;   /* when a parent that is only slow may be left again */
+	uint32_t slow_moves;     /* in a row: each doubles the time to the next */
+	struct { engine_id id; uint64_t until_us; uint32_t times; } avoided[RELAY_AVOIDED]; /* parents that were left */
 	engine_id default_parent; /* of the members as they are */
 	uint32_t default_depth;
 	uint64_t sign_us;        /* the last sign of the voters, as far as known */
@@ -301,6 +325,16 @@ void rparent_try_failed(struct relay *r);
 void rparent_welcomed(struct relay *r, struct rlink *l);
 void rparent_adopt(struct relay *r, struct rlink *l);
 void rparent_log_gone(struct relay *r, struct rlink *l);
+
+/* score.c: how well a link serves */
+void rscore_beat(struct rlink *l, uint64_t now);
+void rscore_on_heartbeat(struct rlink *l, struct reader *rd);
+void rscore_tick(struct relay *r, uint64_t now);
+void rscore_adopted(struct relay *r, const struct rlink *old, const struct rlink *l, enum move why);
+enum move rscore_parent(const struct relay *r, uint64_t now); /* why it should be left; MOVE_NONE: it serves */
+bool rscore_better(const struct relay *r, const struct rlink *l, enum move why); /* than the parent, in what it is left for */
+bool rscore_avoids(const struct relay *r, engine_id id);
+const char *rscore_move_name(enum move why);
 
 /* voters.c */
 void rvoters_tick(struct relay *r, uint64_t now);

@@ -6,7 +6,8 @@
  * voter, join) has a fixed head instead, whose size is a multiple of 8, and the payload behind it.
  *
  * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
- * a hello has a name and a challenge. Version 3: a child says up to where it wants the log.
+ * a hello has a name and a challenge. Version 3: a child says up to where it wants the log; heartbeats
+ * carry an echo and the newest index.
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:
@@ -106,7 +107,11 @@ enum relay_farewell {
 	X(u32, depth)      /* links between the sender and the voters */                          \
 	X(u32, children)                                                                          \
 	X(u64, silence_us) /* since the sender knew of a sign of the voters */                    \
-	X(u64, leader) X(u64, log_last)
+	X(u64, leader) X(u64, log_last)                                                           \
+	X(u64, newest)  /* index that a voter has, as far as the sender knows */                  \
+	X(u64, sent_us) /* by the sender's clock; to be echoed */                                 \
+	X(u64, echo_us) /* sent_us of the newest heartbeat from the receiver; 0: none came */     \
+	X(u64, held_us) /* how long ago that one came */
 #define RELAY_LOG_FROM_FIELDS(X) X(u64, index) X(u64, until) /* UINT64_MAX: for ever; less than index: stop */
 #define RELAY_LOG_GONE_FIELDS(X) X(u64, index) X(u64, first)
 #define RELAY_IDENT_FIELDS(X) X(u64, engine) X(u64, voter) X(u32, attach)

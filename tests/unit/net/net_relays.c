@@ -169,7 +169,7 @@ static seq_index on_log_want(void *ctx)
 {
 	const struct node *n = ctx;
 
-	return n->last + 1;
+	return (n->stuck ? n->held : n->last) + 1;
 }
 
 static void on_log_batch(void *ctx, const void *data, size_t bytes)
@@ -185,11 +185,25 @@ static void on_log_batch(void *ctx, const void *data, size_t bytes)
 	memcpy(&first, data, 8);
 	memcpy(&last, (const uint8_t *)data + 8, 8);
 	b = batch_find(n->c, first);
-	if (first != n->last + 1 || !b || b->last != last || b->bytes != bytes) {
+	if (first != on_log_want(n) || !b || b->last != last || b->bytes != bytes) {
 		n->gaps++;
 		return;
 	}
+	if (n->stuck) {
+		n->held = last;
+		return;
+	}
 	apply(n, b);
+	relay_log_advanced(n->relay);
+}
+
+void relays_stick(struct relays *c, struct node *n, bool stuck)
+{
+	n->stuck = stuck;
+	if (stuck)
+		n->held = n->last;
+	while (!stuck && n->last < n->held)
+		apply(n, batch_find(c, n->last + 1));
 	relay_log_advanced(n->relay);
 }
 

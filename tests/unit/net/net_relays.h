@@ -33,6 +33,8 @@ struct node {
 	seq_index installed;        /* a joiner's: what the reply brought */
 	uint32_t members_version;
 	bool joining;
+	bool stuck;                 /* does not apply what comes of the log, see relays_stick() */
+	seq_index held;             /* what has come while it was stuck */
 	engine_id join_id;          /* given by the join record that is on its way */
 	uint64_t not_members, gone, waiting, replies, refusals, suspects, refused_for_good;
 	uint64_t gaps;              /* batches that did not continue the log: must stay 0 */
@@ -93,6 +95,8 @@ bool relays_is_member(const struct relays *c, engine_id id);
 /* All living nodes are members, have the whole log, and the others a parent that lives. */
 bool relays_settled(const struct relays *c);
 bool relays_settle(struct relays *c, uint64_t limit_us); /* runs until it is */
+/* An engine that takes the log, but gets no further in applying it; and does so again. */
+void relays_stick(struct relays *c, struct node *n, bool stuck);
 /* One message from every living node to every other and to the leader; how many did not arrive. */
 uint32_t relays_all_pairs(struct relays *c);
 uint64_t relays_gaps(const struct relays *c);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/env.h"
-#include "cli/bench_commit.h"
+#include "cli/bench.h"
 #include "cli/bench_stats.h"
 #include "cli/cluster.h"
 #include "cli/pgclient.h"

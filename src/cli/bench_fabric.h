@@ -26,4 +26,5 @@ enum status bench_pair_open(struct bench_pair *p, const struct net_bare_ops *ops
 double bench_pair_run(struct bench_pair *p, const struct bench_order *o);
 void bench_pair_close(struct bench_pair *p);
 
+
 #endif

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/env.h"
-#include "cli/bench_failover.h"
+#include "cli/bench.h"
 #include "cli/bench_hosts.h"
 #include "cli/bench_stats.h"
 #include "cli/cluster.h"

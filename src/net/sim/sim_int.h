@@ -92,6 +92,7 @@ struct sim_host {
 	struct sim_mcast *mcast; /* NULL: hears no datagrams */
 	struct list inbox;       /* datagrams that its progress has not taken yet */
 	uint32_t inbox_count;
+	struct list in_ready; /* sim_net.ready, when there may be something ready */
 };
 
 struct sim_transport {
@@ -111,7 +112,7 @@ struct sim_net {
 	VEC(struct sim_event) heap;
 	VEC(struct sim_host *) hosts;
 	struct map pairs; /* (from, to) -> struct sim_pair */
-	struct list conns;
+	struct list conns, ready;
 	uint64_t orders;
 	struct sim_net_counters counters;
 };
@@ -129,6 +130,7 @@ void sim_end_close(struct sim_conn *c, uint8_t e);
 struct sim_item *sim_item_new(struct sim_net *sn, enum item_kind kind, uint8_t to);
 void sim_item_free(struct sim_net *sn, struct sim_item *it);
 void sim_ready_push(struct sim_conn *c, struct sim_item *it); /* to its end's host */
+void sim_host_is_ready(struct sim_host *h);                   /* its transport has something to do now */
 const struct sim_faults *sim_faults_of(const struct sim_net *sn, const struct sim_host *from,
 				       const struct sim_host *to);
 bool sim_chance(struct sim_net *sn, uint32_t ppm);

@@ -43,6 +43,7 @@ void sim_datagram_arrives(struct sim_net *sn, struct sim_datagram *d)
 	}
 	h->inbox_count++;
 	list_push_back(&h->inbox, &d->l);
+	sim_host_is_ready(h);
 }
 
 static enum status sim_mcast_open(const struct mcast_config *cfg, struct mcast **mcast_out, struct error *err)

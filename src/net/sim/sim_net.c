@@ -213,11 +213,20 @@ void sim_item_free(struct sim_net *sn, struct sim_item *it)
 		sim_conn_unref(c);
 }
 
+void sim_host_is_ready(struct sim_host *h)
+{
+	if (list_empty(&h->in_ready))
+		list_push_back(&h->sn->ready, &h->in_ready);
+}
+
 void sim_ready_push(struct sim_conn *c, struct sim_item *it)
 {
+	struct sim_host *h = c->ends[it->to].host;
+
 	it->conn = c;
 	c->refs++;
-	list_push_back(&c->ends[it->to].host->ready, &it->l);
+	list_push_back(&h->ready, &it->l);
+	sim_host_is_ready(h);
 }
 
 static void list_drop(struct sim_net *sn, struct list *head)
@@ -515,6 +524,7 @@ struct sim_net *sim_net_new(struct mem *mem, struct clock clock, uint64_t seed)
 	sn->faults.delay_max_us = 150;
 	map_init(&sn->pairs, mem);
 	list_init(&sn->conns);
+	list_init(&sn->ready);
 	return sn;
 }
 
@@ -573,6 +583,7 @@ struct sim_host *sim_host_new(struct sim_net *sn, const char *address)
 	snprintf(h->address, sizeof h->address, "%s", address);
 	list_init(&h->ready);
 	list_init(&h->inbox);
+	list_init(&h->in_ready);
 	VEC_PUSH(sn->mem, &sn->hosts, h);
 	return h;
 }
@@ -582,9 +593,26 @@ const char *sim_host_address(const struct sim_host *h)
 	return h->address;
 }
 
+uint32_t sim_host_number(const struct sim_host *h)
+{
+	return h->number;
+}
+
 bool sim_host_ready(const struct sim_host *h)
 {
 	return h->transport && !h->paused && !h->crashed && (!list_empty(&h->ready) || !list_empty(&h->inbox));
+}
+
+struct sim_host *sim_net_next_ready(struct sim_net *sn)
+{
+	while (!list_empty(&sn->ready)) {
+		struct sim_host *h = CONTAINER_OF(sn->ready.next, struct sim_host, in_ready);
+
+		list_remove(&h->in_ready);
+		if (sim_host_ready(h))
+			return h;
+	}
+	return NULL;
 }
 
 void sim_host_crash(struct sim_host *h, bool power)
@@ -657,6 +685,8 @@ void sim_host_resume(struct sim_host *h)
 	if (h->paused) {
 		h->paused = false;
 		h->sn->counters.resumes++;
+		if (!list_empty(&h->ready) || !list_empty(&h->inbox))
+			sim_host_is_ready(h);
 	}
 }
 

@@ -79,7 +79,13 @@ void sim_net_break(struct sim_net *sn, const struct sim_host *a, const struct si
  */
 struct sim_host *sim_host_new(struct sim_net *sn, const char *address);
 const char *sim_host_address(const struct sim_host *h);
+uint32_t sim_host_number(const struct sim_host *h); /* from 1, in the order of sim_host_new() */
 bool sim_host_ready(const struct sim_host *h); /* its transport's progress has something to do */
+/*
+ * Who is ready next, in the order in which they became so; NULL: nobody. For a loop over so many hosts that asking each is
+ * too much: the caller gives it its progress, until nobody is left.
+ */
+struct sim_host *sim_net_next_ready(struct sim_net *sn);
 /*
  * The process dies: its links break, peers get down, dials are refused. With @power the machine
  * dies: peers notice nothing and dials time out. The transport stays open for its owner to close,

@@ -49,7 +49,12 @@
 	X(MCAST_TRUSTED, 1, "a parent was asked to stop streaming: the log comes by datagrams") \
 	X(MCAST_REPAIRED, 1, "a batch that no datagram brought came over the tree")            \
 	X(MCAST_GIVEN_UP, 1, "the stream was taken up again: datagrams lost too much")         \
-	X(SAVEPOINT_UNDONE, 1, "a savepoint took back writes")
+	X(SAVEPOINT_UNDONE, 1, "a savepoint took back writes")                                 \
+	X(SESSION_EARLY, 0, "a message between two engines overtook another")                  \
+	X(DIRECT_OPEN, 1, "a direct link was opened")                                          \
+	X(DIRECT_LOST, 1, "a direct link broke")                                               \
+	X(DIRECT_BOTH, 0, "two engines dialled each other for a direct link")                  \
+	X(DIRECT_COLDEST, 0, "the coldest direct link made room for another")
 
 enum cover_point {
 #define X(name, wanted, text) COVER_##name,

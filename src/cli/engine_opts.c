@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/mac.h"
+#include "net/relay/relay.h"
 
 #define LINE_BYTES 4096
 #define SECRET_MIN_BYTES 16
@@ -51,6 +52,8 @@ static const struct opt opts[] = {
 	NUMBER("connections", connections, "N", 1, 100000, "SQL sessions at once (default 1000)"),
 	TEXT("multicast", multicast, "GROUP:PORT", "the log also goes to this UDP multicast group, as 239.1.2.3:7600; what is lost comes over the tree"),
 	NUMBER("fan-out", fan_out, "N", 1, 64, "children of an engine in the relay tree"),
+	NUMBER("direct-links", direct_links, "N", 0, 1024,
+	       "links to other engines beside the tree, for bulk and busy peers, at most (default 16; 0: none)"),
 	TEXT("poll", poll, "HOW", "adaptive (default): look for work a little before sleeping; busy: never sleep; block"),
 	NUMBER("spin-us", spin_us, "US", 0, 1000000, "adaptive: look for work this long at most (default 50)"),
 	NUMBER("heartbeat-ms", heartbeat_ms, "MS", 1, 3600000, "between signs of life"),
@@ -402,6 +405,7 @@ int engine_opts_read(struct engine_opts *o, const char *command, int argc, char 
 	if (o->secret_file && secret_read(o, arena, &err) != ST_OK)
 		return cli_fail_error("cannot read the cluster's secret", &err);
 	default_number(&o->spin_us, SPIN_LIMIT_DEFAULT_US);
+	default_number(&o->direct_links, RELAY_DIRECT_LINKS_DEFAULT);
 	for (size_t i = 0; i < OPT_COUNT; i++)
 		if (opts[i].type != TYPE_TEXT)
 			default_number((uint64_t *)(void *)((char *)o + opts[i].at), 0);

@@ -185,6 +185,7 @@ static enum status relay_start(struct engine *e, struct error *err)
 		.multicast = e->cfg.multicast,
 		.mcast_ops = e->cfg.mcast_ops,
 		.fan_out = e->cfg.fan_out,
+		.direct_links = e->cfg.direct_links,
 		.heartbeat_us = e->cfg.heartbeat_us,
 		.heartbeat_limit_us = e->cfg.heartbeat_limit_us,
 	};

@@ -126,6 +126,7 @@ static void choose(struct world *w)
 	choose_mood(w);
 	w->multicast = hash_u64(w->cfg.seed ^ 0x6d63) % 4 == 0; /* not drawn: seeds that were kept stay what they were */
 	w->checkpoint_bytes = checkpoint_bytes[w->archive_count == 1 ? rng_below(&w->rng, 3) : 2 + rng_below(&w->rng, 2)];
+	w->direct_links = 2; /* few, so that the bound is met */
 }
 
 struct world *world_new(const struct world_config *cfg)

@@ -95,6 +95,7 @@ struct world {
 	uint64_t run_us;             /* how long the phase with faults lasts */
 	uint64_t checkpoint_bytes;
 	bool multicast;           /* the log goes by datagrams, too */
+	uint32_t direct_links;
 	enum mood mood;
 	uint32_t pace;               /* clients think so many times longer than their loads say */
 	uint32_t hot_percent;        /* accesses that go to one of the hot_keys */

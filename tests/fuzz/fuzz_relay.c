@@ -280,7 +280,7 @@ static void send_hello(struct world *w, uint8_t which, uint8_t role, uint8_t eng
 		.magic = RELAY_MAGIC, .version = RELAY_VERSION, .nonce = 1 + engine, .attach = 1};
 	struct buf b;
 
-	m.role = 1 + role % 4;
+	m.role = 1 + role % 5;
 	m.engine = m.role == RELAY_ROLE_JOIN ? 0 : engine % 9;
 	m.voter = m.role == RELAY_ROLE_VOTER ? 100 + engine % 4 : 0;
 	snprintf(m.address, sizeof m.address, "stranger:%u", engine);

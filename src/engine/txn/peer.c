@@ -2,15 +2,19 @@
  * peer.c - the reliable, ordered sessions between two engines (engine/txn; P8).
  *
  * Grants, releases, sequence values and drain reports must arrive once and in order, while the relay promises
- * at most once. Each direction of a pair numbers its messages; the receiver takes the next number only and
- * acknowledges; the sender repeats what stays unacknowledged. A session lives as long as both are members: ids are
+ * at most once. Each direction of a pair numbers its messages; the receiver takes them in the order of their numbers and
+ * acknowledges; the sender repeats what stays unacknowledged. What overtook others (the path may change, as when
+ * a direct link opens) is kept until they are there, within bounds. A session lives as long as both are members: ids are
  * incarnations, so a restarted process is another peer. When either is removed, everything of it is dropped.
  */
+#include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 #define PEER_MESSAGE_MAX (8u << 20) /* of one; what can be longer is cut by its sender */
 #define PEER_RETRY_US 100000
 #define PEER_ACK_US 20000
+#define PEER_EARLY_MAX 256                /* messages kept ahead of one that is missing */
+#define PEER_EARLY_BYTES_MAX (1u << 20)
 
 struct out_message { struct list all; uint64_t number; uint32_t bytes; bool sent; uint8_t data[]; };
 struct peer {
@@ -18,6 +22,8 @@ struct peer {
 	struct list out;       /* struct out_message */
 	uint64_t next_out, next_in;
 	bool ack_due;
+	struct list early;     /* struct out_message, by number, all over next_in */
+	uint32_t early_count, early_bytes;
 	uint64_t waits_us;     /* since when the oldest one waits for its acknowledgement, or was repeated */
 };
 struct peers { struct map by_id; struct timer timer; bool dirty; struct list local; };
@@ -32,17 +38,24 @@ static struct peer *peer_get(struct txns *t, engine_id id)
 	p->id = id;
 	p->next_out = p->next_in = 1;
 	list_init(&p->out);
+	list_init(&p->early);
 	map_put(&t->peers->by_id, id, p);
 	return p;
 }
 
-static void peer_free(struct txns *t, struct peer *p)
+static void messages_free(struct txns *t, struct list *messages)
 {
-	LIST_FOREACH_SAFE(it, tmp, &p->out) {
+	LIST_FOREACH_SAFE(it, tmp, messages) {
 		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
 
 		mem_free(t->mem, m, sizeof *m + m->bytes);
 	}
+}
+
+static void peer_free(struct txns *t, struct peer *p)
+{
+	messages_free(t, &p->out);
+	messages_free(t, &p->early);
 	MEM_FREE(t->mem, p);
 }
 
@@ -228,6 +241,52 @@ void peers_deliver_local(struct txns *t)
 	}
 }
 
+static void early_keep(struct txns *t, struct peer *p, uint64_t number, const uint8_t *data, size_t bytes)
+{
+	struct list *at = p->early.prev;
+	struct out_message *m;
+
+	if (number - p->next_in > PEER_EARLY_MAX || p->early_count >= PEER_EARLY_MAX || bytes > PEER_EARLY_BYTES_MAX ||
+	    p->early_bytes + bytes > PEER_EARLY_BYTES_MAX)
+		return; /* it comes again */
+	while (at != &p->early && CONTAINER_OF(at, struct out_message, all)->number > number)
+		at = at->prev;
+	if (at != &p->early && CONTAINER_OF(at, struct out_message, all)->number == number)
+		return;
+	COVER(SESSION_EARLY);
+	m = mem_alloc(t->mem, sizeof *m + bytes);
+	m->number = number;
+	m->bytes = (uint32_t)bytes;
+	memcpy(m->data, data, bytes);
+	list_push_front(at, &m->all); /* behind it */
+	p->early_count++;
+	p->early_bytes += m->bytes;
+}
+
+/* The next number is here: delivers it, and what waited for it. NULL: the session ended meanwhile. */
+static struct peer *take_in(struct txns *t, engine_id from, struct peer *p, const uint8_t *data, size_t bytes)
+{
+	struct list *it;
+
+	p->next_in++;
+	deliver(t, from, data, bytes);
+	while ((p = map_find(&t->peers->by_id, from)) && (it = list_first(&p->early))) {
+		struct out_message *m = CONTAINER_OF(it, struct out_message, all);
+
+		if (m->number > p->next_in)
+			break;
+		list_remove(it);
+		p->early_count--;
+		p->early_bytes -= m->bytes;
+		if (m->number == p->next_in) {
+			p->next_in++;
+			deliver(t, from, m->data, m->bytes);
+		}
+		mem_free(t->mem, m, sizeof *m + m->bytes);
+	}
+	return p;
+}
+
 void peers_message(struct txns *t, engine_id from, struct reader *r)
 {
 	uint64_t theirs = get_u64(r), ours = get_u64(r), ack = get_u64(r);
@@ -257,11 +316,11 @@ void peers_message(struct txns *t, engine_id from, struct reader *r)
 			return;
 		p->ack_due = true;
 		t->peers->dirty = true;
+		if (number > p->next_in)
+			early_keep(t, p, number, data, bytes);
 		if (number != p->next_in)
-			continue; /* repeated, or after a gap: it comes again */
-		p->next_in++;
-		deliver(t, from, data, bytes);
-		p = map_find(&t->peers->by_id, from);
+			continue; /* repeated, or after a gap */
+		p = take_in(t, from, p, data, bytes);
 		if (!p)
 			return;
 	}

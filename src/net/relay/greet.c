@@ -126,6 +126,12 @@ static enum relay_refusal judge(struct relay *r, struct rlink *l)
 		return joiners(r) >= RELAY_JOINERS_MAX ? RELAY_REFUSE_FULL : 0;
 	case RELAY_ROLE_PROBE:
 		return 0;
+	case RELAY_ROLE_DIRECT:
+		if (removed(r, l->engine)) {
+			rlink_tell_not_member(l);
+			return RELAY_REFUSE_NOT_MEMBER;
+		}
+		return rdirect_judge(r, l);
 	}
 	return RELAY_REFUSE_VERSION;
 }
@@ -148,6 +154,8 @@ static void admit(struct relay *r, struct rlink *l)
 		rsuspect_clear(r, l->engine);
 	} else if (l->role == RELAY_ROLE_VOTER) {
 		rvoters_hello(r, l);
+	} else if (l->role == RELAY_ROLE_DIRECT) {
+		rdirect_accepted(l);
 	}
 	if (l->role != RELAY_ROLE_CHILD && l->state == RLINK_READY && removed(r, l->engine))
 		rlink_tell_not_member(l);
@@ -229,8 +237,8 @@ void relay_on_hello(struct rlink *l, const uint8_t *data, size_t bytes)
 		rlink_refuse(l, RELAY_REFUSE_VERSION, text);
 		return;
 	}
-	if (l->challenged || !relay_hello_decode(&rd, &m) || m.role < RELAY_ROLE_CHILD || m.role > RELAY_ROLE_PROBE ||
-	    (m.role == RELAY_ROLE_CHILD && !m.engine) || (m.role == RELAY_ROLE_VOTER && !m.voter) ||
+	if (l->challenged || !relay_hello_decode(&rd, &m) || m.role < RELAY_ROLE_CHILD || m.role > RELAY_ROLE_DIRECT ||
+	    ((m.role == RELAY_ROLE_CHILD || m.role == RELAY_ROLE_DIRECT) && !m.engine) || (m.role == RELAY_ROLE_VOTER && !m.voter) ||
 	    (m.role == RELAY_ROLE_JOIN && m.engine) || m.engine == ENGINE_LEADER || !m.attach || m.proves > 1) {
 		rlink_bad(l, "hello");
 		return;
@@ -295,6 +303,9 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 		break;
 	case RELAY_ROLE_PROBE:
 		rsuspect_probe_answered(r, l);
+		break;
+	case RELAY_ROLE_DIRECT:
+		rdirect_welcomed(l);
 		break;
 	}
 }
@@ -390,6 +401,10 @@ void relay_on_ident(struct rlink *l, struct reader *rd)
 
 	if (!relay_ident_decode(rd, &m) || !m.attach || m.engine == ENGINE_LEADER) {
 		rlink_bad(l, "ident");
+		return;
+	}
+	if (l->role == RELAY_ROLE_DIRECT) {
+		rlink_bad(l, "ident on a direct link"); /* who is another now closes it */
 		return;
 	}
 	relay_member_seen(r, m.engine, l->nonce);

@@ -57,6 +57,7 @@ static void unlink_all(struct rlink *l)
 	rgreeting_free(l);
 	l->state = RLINK_DEAD;
 	rroute_link_gone(l);
+	rdirect_unlink(l);
 	if (r->parent == l)
 		r->parent = NULL;
 	if (r->trying == l)
@@ -303,6 +304,10 @@ void relay_link_lost(struct relay *r, struct rlink *l, enum rloss why, const cha
 		rsuspect_probe_done(r, l, why, cause);
 		return;
 	}
+	if (l->role == RELAY_ROLE_DIRECT) {
+		rdirect_lost(l, why);
+		return;
+	}
 	rlink_close(l);
 	if (was_parent) {
 		/*
@@ -487,6 +492,11 @@ static void on_message(void *ctx, struct net_link *net, const void *data, size_t
 	struct reader rd = reader_init(data, bytes);
 	uint8_t type = get_u8(&rd);
 
+	/* What was on its way when a direct link was given up is as good as before. */
+	if (l && l->state == RLINK_CLOSING && l->used_us && type == RELAY_UNICAST && relay_member_find(r, l->engine)) {
+		relay_on_unicast(l, data, bytes);
+		return;
+	}
 	if (!l || l->state == RLINK_DEAD || l->state == RLINK_CLOSING) {
 		/* A closing link only waits for its end; the peer's farewell is as good. */
 		if (l && l->state == RLINK_CLOSING && (type == RELAY_BYE || type == RELAY_REFUSE))

@@ -47,6 +47,7 @@ static void on_tick(struct timer *t, void *ctx)
 	rsuspect_tick(r, now);
 	rscore_tick(r, now);
 	rparent_tick(r, now);
+	rdirect_tick(r, now);
 	rjoin_tick(r, now);
 	relay_log_pump_all(r); /* normally there is nothing to do */
 	rroute_tell(r);
@@ -118,6 +119,7 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	map_init(&r->routes, cfg->mem);
 	map_init(&r->exported, cfg->mem);
 	map_init(&r->changed, cfg->mem);
+	map_init(&r->traffic, cfg->mem);
 	buf_init(&r->scratch, cfg->mem);
 	timer_init(&r->tick, on_tick, r);
 	if (cfg->secret) {
@@ -176,6 +178,7 @@ void relay_close(struct relay *r)
 	map_fini(&r->routes);
 	map_fini(&r->exported);
 	map_fini(&r->changed);
+	rdirect_fini(r);
 	buf_fini(&r->scratch);
 	secret_free(r);
 	VEC_FINI(mem, &r->turn);
@@ -217,6 +220,8 @@ void relay_set_self(struct relay *r, engine_id self, uint64_t voter_id)
 	r->self_voter = voter_id;
 	if (self > r->max_seen)
 		r->max_seen = self;
+	if (before && self != before)
+		rdirect_drop(r); /* they were the old id's */
 	if (before && !relay_is_voter(r) && self != before) {
 		rparent_drop(r);
 		drop_children(r); /* they were below the old id */
@@ -255,7 +260,7 @@ static void close_removed(struct relay *r)
 		if (l == r->parent && l->voter)
 			continue; /* the same, while it joins again */
 		rlink_bye(l, RELAY_BYE_REMOVED);
-		if (l->accepted)
+		if (l->accepted || l->role == RELAY_ROLE_DIRECT)
 			continue;
 		rparent_lost(r, l, false);
 	}
@@ -315,6 +320,7 @@ void relay_set_members(struct relay *r, const struct relay_member *members, uint
 	rsuspect_members_changed(r);
 	rparent_members_changed(r);
 	close_removed(r);
+	rdirect_members_changed(r);
 	rparent_tick(r, relay_now(r));
 }
 
@@ -377,5 +383,6 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 	*out = r->stats;
 	out->links = r->link_count;
 	out->parent_rtt_us = r->parent ? r->parent->rtt_us : 0;
+	out->direct_links = rdirect_count(r);
 	out->strangers = r->guard.strangers;
 }

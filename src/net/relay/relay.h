@@ -12,6 +12,7 @@
  * Unicast is relayed along the tree: each link knows the engines below it (children report them upward); what is
  * not below goes up; voters know what is below each other. Best effort, at most once; two messages between one
  * pair arrive in order unless the path changed between. Users repeat what must not be lost.
+ * Two members that send each other much get a direct link beside the tree, on demand and bounded (direct.c).
  * Failure (P24): a link error followed by a refused dial, or no heartbeat for the limit, on every path tried,
  * makes the peer suspect; the engine reports that to the leader. The relay never decides membership.
  *
@@ -27,6 +28,7 @@
 
 #define RELAY_MEMBERS_MAX 4096
 #define RELAY_VOTERS_MAX 5
+#define RELAY_DIRECT_LINKS_DEFAULT 16
 #define ENGINE_LEADER (~UINT64_C(0)) /* as a destination: whoever leads; voters forward it */
 
 struct relay;
@@ -110,6 +112,7 @@ struct relay_config {
 	const char *multicast;        /* group of mcast.h, by which the log comes, too; lent; NULL: none */
 	const struct mcast_ops *mcast_ops;
 	uint32_t fan_out;             /* 0: 8 */
+	uint32_t direct_links;        /* at most, whoever dialled them; 0: none */
 	uint64_t heartbeat_us;        /* 0: 100 ms */
 	uint64_t heartbeat_limit_us;  /* 0: 1 s */
 };
@@ -173,6 +176,9 @@ struct relay_stats {
 	uint64_t mcast_batches, mcast_repairs;    /* batches that came by them; times the tree was asked for others */
 	uint64_t parents_left;     /* of the changes: from one that was quiet, stuck or slow, and lived */
 	uint64_t parent_rtt_us;    /* smoothed; 0: no parent, or not measured yet */
+	uint64_t direct_links;     /* that are up, now */
+	uint64_t direct_opened;    /* by this engine */
+	uint64_t unicast_direct;   /* messages of this engine that went over one */
 	uint64_t strangers;        /* accepted links that have not proved themselves, now */
 	uint64_t silence_max_us;   /* the longest time in which nothing came on a link; own absence does not count */
 	uint64_t strangers_closed; /* closed for want of room or for their address's rate, without a word */

@@ -9,6 +9,7 @@
  *   voter   voter slot's out           in: the dialler's messages only come, ours go on our own out
  *   join    r->join.link               answers the request, then streams the log
  *   probe   a suspect's                says who it is
+ *   direct  traffic's dialled          accepted: unicast between the two goes over it, both ways
  *
  * Two voters thus have two links, one dialled by each, and no simultaneous dials to sort out: each
  * side's loss is its own to redial. Until its own is up a voter sends on the other's.
@@ -100,6 +101,7 @@ struct rlink {
 	 * peer's newest, by its clock, and when that came
 	 */
 	uint64_t rtt_us, echoed_us, peer_sent_us, peer_at_us;
+	uint64_t used_us;     /* direct, from its welcome on: the last unicast, either way; else 0 */
 	uint64_t deadline_us; /* of dial and greeting, or of closing */
 	/* what its heartbeats say */
 	uint32_t depth, children;
@@ -236,6 +238,8 @@ struct relay {
 	struct map exported;     /* engine -> attach count as a pointer: what was told upward */
 	struct map changed;      /* engines to look at again before the next telling; value unused */
 
+	struct map traffic;      /* engine -> struct traffic: direct.c */
+
 	struct list suspects;
 	struct join_state join;
 	struct list local;
@@ -359,6 +363,21 @@ void relay_on_below(struct rlink *l, struct reader *rd);
 void relay_on_unicast(struct rlink *l, const uint8_t *data, size_t bytes);
 int relay_deliver_local(struct relay *r);
 void relay_local_push(struct relay *r, bool voter, uint64_t from, struct net_msg *m);
+
+/* direct.c: direct links */
+struct rlink *rdirect_link(const struct relay *r, engine_id to); /* ready; NULL: none */
+/* This engine sent @to a message over @via: is it worth a link of its own? */
+void rdirect_sent(struct relay *r, engine_id to, const struct rlink *via, size_t bytes);
+enum relay_refusal rdirect_judge(struct relay *r, struct rlink *l); /* a hello; 0: it may come in */
+void rdirect_accepted(struct rlink *l);
+void rdirect_welcomed(struct rlink *l);
+void rdirect_lost(struct rlink *l, enum rloss why);
+void rdirect_unlink(struct rlink *l);        /* any link that is no more */
+void rdirect_tick(struct relay *r, uint64_t now);
+void rdirect_drop(struct relay *r);          /* all: this engine is another now */
+void rdirect_members_changed(struct relay *r);
+uint32_t rdirect_count(const struct relay *r); /* that are up */
+void rdirect_fini(struct relay *r);
 
 /* log.c: the log streams */
 void relay_log_pump(struct rlink *l);

@@ -7,7 +7,7 @@
  *
  * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
  * a hello has a name and a challenge. Version 3: a child says up to where it wants the log; heartbeats
- * carry an echo and the newest index.
+ * carry an echo and the newest index; direct links.
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:
@@ -66,6 +66,7 @@ enum relay_role {
 	RELAY_ROLE_VOTER = 2, /* both are voters; the dialler sends on it */
 	RELAY_ROLE_JOIN = 3,  /* not a member yet */
 	RELAY_ROLE_PROBE = 4, /* are you alive, and who are you? closed after the welcome */
+	RELAY_ROLE_DIRECT = 5, /* both are members; their unicast to each other, beside the tree */
 };
 
 enum relay_refusal {

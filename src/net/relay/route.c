@@ -297,7 +297,14 @@ static void forward(struct relay *r, const struct relay_unicast_head *head,
 	h.type = RELAY_UNICAST;
 	h.zero = 0;
 	h.zero2 = 0;
-	l = next_hop(r, &h.to, from, &here);
+	l = from ? NULL : rdirect_link(r, h.to);
+	if (l) {
+		l->used_us = relay_now(r);
+		r->stats.unicast_direct++;
+		here = false;
+	} else {
+		l = next_hop(r, &h.to, from, &here);
+	}
 	if (here && from) {
 		r->cfg.events->message(r->cfg.ctx, h.from, data, bytes);
 		return;
@@ -320,6 +327,24 @@ static void forward(struct relay *r, const struct relay_unicast_head *head,
 	if (bytes)
 		memcpy(m->data + sizeof h, data, bytes);
 	rlink_send(l, m);
+	if (!from && head->to != ENGINE_LEADER)
+		rdirect_sent(r, h.to, l, bytes);
+}
+
+/* Over a direct link comes what the peer itself says to this engine, and nothing to be passed on. */
+static void on_direct(struct rlink *l, const struct relay_unicast_head *h, const uint8_t *data, size_t bytes)
+{
+	struct relay *r = l->r;
+
+	if (h->from != l->engine) {
+		rlink_bad(l, "unicast: of somebody else");
+		return;
+	}
+	l->used_us = relay_now(r);
+	if (h->to && h->to == r->self)
+		r->cfg.events->message(r->cfg.ctx, h->from, data, bytes);
+	else
+		r->stats.unicast_dropped++; /* this engine was another when it was sent */
 }
 
 void relay_send(struct relay *r, engine_id to, const void *data, size_t bytes)
@@ -339,11 +364,15 @@ void relay_on_unicast(struct rlink *l, const uint8_t *data, size_t bytes)
 {
 	struct relay_unicast_head h;
 
-	if ((l->role != RELAY_ROLE_CHILD && l->role != RELAY_ROLE_VOTER) || bytes < sizeof h) {
+	if ((l->role != RELAY_ROLE_CHILD && l->role != RELAY_ROLE_VOTER && l->role != RELAY_ROLE_DIRECT) || bytes < sizeof h) {
 		rlink_bad(l, "unicast");
 		return;
 	}
 	memcpy(&h, data, sizeof h);
+	if (l->role == RELAY_ROLE_DIRECT) {
+		on_direct(l, &h, data + sizeof h, bytes - sizeof h);
+		return;
+	}
 	forward(l->r, &h, l, data + sizeof h, bytes - sizeof h);
 }
 

@@ -256,6 +256,7 @@ static void on_message(void *ctx, engine_id from, const void *data, size_t bytes
 		memcpy(&v, data, 4);
 		VEC_PUSH(&n->c->mem, &n->got, from << 32 | v);
 	}
+	n->got_bytes += bytes;
 }
 
 static void on_voter_message(void *ctx, uint64_t voter_id, const void *data, size_t bytes)
@@ -449,6 +450,7 @@ static void node_open(struct node *n)
 		.multicast = c->multicast,
 		.mcast_ops = &mcast_ops_sim,
 		.fan_out = c->fan_out,
+		.direct_links = c->direct_links,
 		.heartbeat_limit_us = c->heartbeat_limit_us,
 	};
 
@@ -516,6 +518,7 @@ static void init(struct relays *c, const char *secret, const char *multicast, ui
 	c->now_us = 1000000;
 	c->fan_out = fan_out;
 	c->batch_bytes = 200;
+	c->direct_links = 3;
 	c->secret = secret;
 	c->multicast = multicast;
 	c->voter_count = voters;

@@ -40,6 +40,7 @@ struct node {
 	uint64_t gaps;              /* batches that did not continue the log: must stay 0 */
 	VEC(uint64_t) got;          /* unicast: from << 32 | payload */
 	VEC(uint64_t) voter_got;
+	uint64_t got_bytes;         /* of all unicast */
 	engine_id last_suspect;
 	uint64_t last_suspect_us;
 	char last_cause[96], last_waiting[400];
@@ -67,6 +68,7 @@ struct relays {
 	void (*tap)(struct relays *c, const char *line); /* sees each line of the log; may be NULL */
 	const char *multicast;   /* the group of nodes that are opened from now on; NULL: none */
 	uint32_t fan_out, batch_bytes;
+	uint32_t direct_links;   /* of nodes that are opened from now on; 3 at first */
 };
 
 /* @voters nodes are voters, all are members from the start; node i has id i + 1. */

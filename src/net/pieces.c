@@ -219,3 +219,25 @@ enum status net_in_take(struct net_in *in, const struct net_link *link, struct m
 	}
 	return ST_OK;
 }
+
+uint8_t *net_in_place(const struct net_in *in, uint32_t ahead, uint32_t piece_bytes)
+{
+	uint64_t at = in->have + (uint64_t)ahead * piece_bytes;
+
+	return in->bytes && at + piece_bytes <= in->bytes ? in->assembly + at : NULL;
+}
+
+bool net_in_took(struct net_in *in, struct mem *mem, const uint8_t *place, uint32_t piece_bytes, net_in_fn message,
+		 void *ctx)
+{
+	bool on = true;
+
+	if (!in->bytes || place != in->assembly + in->have || in->bytes - in->have < piece_bytes)
+		return false;
+	in->have += piece_bytes;
+	if (in->have == in->bytes) {
+		on = message(ctx, in->assembly, in->bytes);
+		assembly_end(in, mem);
+	}
+	return on;
+}

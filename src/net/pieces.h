@@ -50,6 +50,14 @@ typedef bool (*net_in_fn)(void *ctx, const void *data, uint32_t bytes);
  */
 enum status net_in_take(struct net_in *in, const struct net_link *link, struct mem *mem, const uint8_t *data, size_t bytes,
 			net_in_fn message, void *ctx) MUST_CHECK;
+/*
+ * For back ends that can receive a piece where it belongs. Where the piece goes that comes after @ahead more, if it is
+ * wholly of the message that is being put together; NULL: it is not. Lent until net_in_took() for it, or net_in_fini().
+ */
+uint8_t *net_in_place(const struct net_in *in, uint32_t ahead, uint32_t piece_bytes);
+/* It came, whole, at @place. False: it should not have, or the link is not up any more. */
+bool net_in_took(struct net_in *in, struct mem *mem, const uint8_t *place, uint32_t piece_bytes, net_in_fn message,
+		 void *ctx);
 void net_in_fini(struct net_in *in, struct mem *mem);
 
 #endif

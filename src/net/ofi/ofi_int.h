@@ -29,6 +29,7 @@
 #include "net/pieces.h"
 
 #define OFI_RX_PIECES 16       /* posted per link */
+#define OFI_RX_BUFFERS 3       /* of these, with memory of their own, where the others can go where they belong */
 #define OFI_RX_FIRST 2         /* until the peer has sent a whole message: a stranger costs little */
 #define OFI_BUFFERS_MAX 1024   /* send buffers of the transport; without one a link waits */
 #define OFI_DIAL_US 2000000u
@@ -39,7 +40,7 @@
 #define OFI_CQ_ENTRIES 4096
 #define OFI_API FI_VERSION(1, 17)
 
-enum ofi_op_kind { OFI_RECV, OFI_SEND_BUFFER, OFI_SEND_DIRECT };
+enum ofi_op_kind { OFI_RECV, OFI_RECV_PLACE, OFI_SEND_BUFFER, OFI_SEND_DIRECT };
 
 struct ofi_op {
 	struct fi_context2 context; /* the fabric's (FI_CONTEXT2) */
@@ -50,7 +51,7 @@ struct ofi_op {
 	struct net_msg *msg;        /* OFI_SEND_DIRECT: referenced */
 	uint32_t bytes;
 	struct fid_mr *mr;          /* of data, where the fabric wants memory registered */
-	uint8_t *data;              /* a piece; NULL in OFI_SEND_DIRECT */
+	uint8_t *data;              /* a piece; OFI_RECV_PLACE: in the message; NULL in OFI_SEND_DIRECT */
 };
 
 enum ofi_state { OFI_DIALLING, OFI_ACCEPTING, OFI_UP, OFI_BROKEN, OFI_CLOSED };
@@ -72,7 +73,9 @@ struct ofi_link {
 	struct net_out out;
 	struct net_in in;
 	struct list ops;
-	uint32_t tx_pieces, rx_pieces;
+	uint32_t tx_pieces;
+	uint32_t rx_posted, rx_buffers; /* receives that wait; buffers for them, also those in idle */
+	struct list idle;            /* of the buffers, those that are not posted */
 	bool tell_drained;
 };
 

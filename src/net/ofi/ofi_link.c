@@ -45,7 +45,7 @@ static void op_free(struct ofi_net *n, struct ofi_op *op)
 		net_msg_unref(op->msg);
 	if (op->mr)
 		fi_close(&op->mr->fid);
-	if (op->data)
+	if (op->data && op->kind != OFI_RECV_PLACE)
 		mem_free(n->cfg.mem, op->data, piece_bytes(n));
 	MEM_FREE(n->cfg.mem, op);
 }
@@ -96,27 +96,65 @@ void ofi_pool_fini(struct ofi_net *n)
 
 static int post_recv(struct ofi_link *l, struct ofi_op *op)
 {
-	return (int)fi_recv(l->ep, op->data, piece_bytes(l->net), op_desc(op), 0, &op->context);
+	int rc = (int)fi_recv(l->ep, op->data, piece_bytes(l->net), op_desc(op), 0, &op->context);
+
+	if (rc == 0) {
+		op->link = l;
+		op->dial = l->dial;
+		list_remove(&op->l);
+		list_push_back(&l->ops, &op->l);
+		l->rx_posted++;
+	}
+	return rc;
 }
 
-static int post_more(struct ofi_link *l, uint32_t until)
+/* Into the message itself, if the piece that comes next is the middle of one: it is not copied then. */
+static struct ofi_op *recv_place(struct ofi_link *l)
+{
+	uint8_t *place = l->net->register_memory ? NULL : net_in_place(&l->in, l->rx_posted, piece_bytes(l->net));
+	struct ofi_op *op = place ? op_new(l->net, false) : NULL;
+
+	if (op) {
+		op->kind = OFI_RECV_PLACE;
+		op->data = place;
+	}
+	return op;
+}
+
+static struct ofi_op *recv_buffer(struct ofi_link *l, uint32_t most)
+{
+	struct list *first = list_first(&l->idle);
+	struct ofi_op *op;
+
+	if (first) {
+		list_remove(first);
+		return CONTAINER_OF(first, struct ofi_op, l);
+	}
+	op = l->rx_buffers < most ? op_new(l->net, true) : NULL;
+	if (op) {
+		op->kind = OFI_RECV;
+		l->rx_buffers++;
+	}
+	return op;
+}
+
+/* As many receives as there may be. What is posted stays in order: so where each piece goes is known beforehand. */
+static int post_more(struct ofi_link *l, uint32_t buffers)
 {
 	int rc = 0;
 
-	while (l->rx_pieces < until && rc == 0) {
-		struct ofi_op *op = op_new(l->net, true);
+	while (l->rx_posted < OFI_RX_PIECES && rc == 0) {
+		struct ofi_op *op = recv_place(l);
 
 		if (!op)
-			return -FI_ENOMEM;
-		op->kind = OFI_RECV;
-		op->link = l;
-		op->dial = l->dial;
-		list_push_back(&l->ops, &op->l);
+			op = recv_buffer(l, buffers);
+		if (!op)
+			return l->rx_posted ? 0 : -FI_ENOMEM; /* fewer are slower, and enough */
 		rc = post_recv(l, op);
-		if (rc == 0)
-			l->rx_pieces++;
-		else
+		if (rc != 0) {
+			l->rx_buffers -= op->kind == OFI_RECV;
 			op_free(l->net, op);
+		}
 	}
 	return rc;
 }
@@ -151,6 +189,7 @@ struct ofi_link *ofi_link_new(struct ofi_net *n, struct fi_info *info, const cha
 	list_init(&l->broken);
 	net_out_init(&l->out, &l->link, n->cfg.mem, piece_bytes(n));
 	list_init(&l->ops);
+	list_init(&l->idle);
 	list_push_back(&n->links, &l->all);
 	*rc_out = open_endpoint(l, info);
 	if (l->ep)
@@ -171,7 +210,7 @@ int ofi_link_redial(struct ofi_link *l, const void *param, size_t bytes)
 	fi_close(&l->ep->fid);
 	l->ep = NULL;
 	l->dial++; /* what the old endpoint still completes is not of the new one */
-	l->rx_pieces = 0;
+	l->rx_posted = l->rx_buffers = 0;
 	rc = open_endpoint(l, l->info);
 	if (l->ep)
 		map_put(&n->by_fid, (uint64_t)(uintptr_t)&l->ep->fid, l);
@@ -219,6 +258,8 @@ void ofi_links_reap(struct ofi_net *n)
 			else
 				op_free(n, op);
 		}
+		while (!list_empty(&l->idle))
+			op_free(n, CONTAINER_OF(l->idle.next, struct ofi_op, l));
 		net_in_fini(&l->in, n->cfg.mem);
 		list_remove(&l->all);
 		MEM_FREE(n->cfg.mem, l);
@@ -385,6 +426,52 @@ static void take_in(struct ofi_link *l, const uint8_t *p, size_t bytes)
 	ofi_link_break(l, st);
 }
 
+/* Of a receive; the buffer is for the next. */
+static void take_piece(struct ofi_link *l, struct ofi_op *op, size_t bytes)
+{
+	struct ofi_net *n = l->net;
+
+	if (op->kind == OFI_RECV) {
+		take_in(l, op->data, bytes);
+		list_remove(&op->l);
+		list_push_back(&l->idle, &op->l);
+		return;
+	}
+	l->link.rx_bytes += bytes;
+	if (l->state == OFI_UP && (bytes != piece_bytes(n) ||
+				   (!net_in_took(&l->in, n->cfg.mem, op->data, piece_bytes(n), deliver, l) && l->state == OFI_UP))) {
+		log_event(n->cfg.log, LOG_NET, LOG_WARN, "bad stream", "peer=%s", l->link.peer);
+		ofi_link_break(l, ST_PROTOCOL);
+	}
+	op_free(n, op);
+}
+
+static void received(struct ofi_op *op, size_t bytes, bool ok)
+{
+	struct ofi_link *l = op->link;
+	uint32_t buffers = OFI_RX_FIRST;
+
+	if (op->dial != l->dial) { /* of an endpoint before */
+		op_free(l->net, op);
+		return;
+	}
+	l->rx_posted--;
+	if (ok && (l->state == OFI_ACCEPTING || l->state == OFI_DIALLING))
+		ofi_link_up(l); /* data may be read before the event that it is up */
+	if (!ok || l->state != OFI_UP) {
+		if (l->state == OFI_UP)
+			ofi_link_break(l, ST_CONNECTION);
+		l->rx_buffers -= op->kind == OFI_RECV;
+		op_free(l->net, op);
+		return;
+	}
+	take_piece(l, op, bytes);
+	if (!l->in.bytes || l->rx_buffers > OFI_RX_FIRST) /* it sent a whole message */
+		buffers = l->net->register_memory ? OFI_RX_PIECES : OFI_RX_BUFFERS;
+	if (l->state == OFI_UP && post_more(l, buffers) != 0)
+		ofi_link_break(l, ST_CONNECTION);
+}
+
 void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
 {
 	struct ofi_link *l = op->link;
@@ -392,23 +479,8 @@ void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
 
 	switch (op->kind) {
 	case OFI_RECV:
-		if (op->dial != l->dial) {
-			op_free(n, op);
-			return;
-		}
-		if (ok && (l->state == OFI_ACCEPTING || l->state == OFI_DIALLING))
-			ofi_link_up(l); /* data may be read before the event that it is up */
-		if (ok && l->state == OFI_UP)
-			take_in(l, op->data, bytes);
-		if (ok && l->state == OFI_UP && post_recv(l, op) == 0) {
-			/* Fewer for want of memory are slower, and enough. */
-			if (l->rx_pieces < OFI_RX_PIECES && !l->in.bytes)
-				post_more(l, OFI_RX_PIECES);
-			return;
-		}
-		if (l->state == OFI_UP)
-			ofi_link_break(l, ST_CONNECTION);
-		op_free(n, op);
+	case OFI_RECV_PLACE:
+		received(op, bytes, ok);
 		return;
 	case OFI_SEND_BUFFER:
 		buffer_put(n, op);

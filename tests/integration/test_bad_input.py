@@ -18,7 +18,7 @@ def wrong_flags():
             ([], "usage: valence"),
             (["nonsense"], 'no command "nonsense"'),
             (["bench"], "what to measure"),
-            (["bench", "commit"], "there are fabric and failover"),
+            (["bench", "nonsense"], "no such bench"),
             (["bench", "failover", "--fault", "smoke"], "there are kill, pause, cut"),
             (["bench", "fabric", "--fabric", "smoke"], "not in this build"),
             (["cache-engine"], "--name N is needed"),

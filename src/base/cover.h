@@ -29,6 +29,7 @@
 	X(SPLIT_CATALOG, 1, "a catalog leaf was split")                                        \
 	X(MOVE, 1, "an originator moved to its writer")                                        \
 	X(PARTS, 1, "a commit had parts")                                                      \
+	X(CATCHUP, 1, "the log was read from the journal for one behind every window")        \
 	X(PARTS_PULLED, 1, "apply waited for parts that were not there")                       \
 	X(APPLY_PAUSED, 1, "apply of one record took more than one turn")                      \
 	X(LEADER_CHANGE, 1, "an engine began to lead")                                         \

@@ -129,6 +129,7 @@ static void engine_config_fill(struct process *p, struct loop *l, struct engine_
 		.stale_read_limit_us = o->stale_read_limit_ms * 1000,
 		.deadlock_timeout_us = o->deadlock_timeout_ms * 1000,
 		.checkpoint_bytes = o->checkpoint_bytes,
+		.window_bytes = o->window_bytes,
 		.kick = loop_kick,
 		.ctx = l,
 	};

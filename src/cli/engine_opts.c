@@ -62,6 +62,7 @@ static const struct opt opts[] = {
 	       "without a sign of the archives' majority statements are refused after this"),
 	NUMBER("deadlock-timeout-ms", deadlock_timeout_ms, "MS", 1, 3600000, "wait for a lock before looking for a deadlock"),
 	BYTES("checkpoint-bytes", checkpoint_bytes, 1u << 20, "of journal between checkpoints (default 64M)"),
+	BYTES("window-bytes", window_bytes, 1u << 20, "of the log kept in memory for engines behind (default 64M)"),
 	TEXT("config", config, "FILE", "key = value lines of these flags; the command line wins"),
 };
 #define OPT_COUNT (sizeof opts / sizeof opts[0])

@@ -319,6 +319,7 @@ static enum status seq_start(struct engine *e, struct error *err)
 		.committed_pos = e->recovered.checkpoint_pos,
 		.voters = e->voters,
 		.may_vote = !e->recovered.short_journal,
+		.window_bytes = e->cfg.window_bytes,
 	};
 	enum status st;
 
@@ -598,6 +599,7 @@ static void checkpoint_written(struct engine *e)
 		/* journal behind the checkpoint before this one goes: nobody replays from there */
 		seq_truncate_window(e->seq, e->checkpoint_pos + 1);
 		e->store->ops->journal_drop(e->store, e->checkpoint_pos + 1);
+		catchup_journal_changed(e);
 	}
 	e->checkpoint_pos = w->pos;
 	checkpoint_free(e);

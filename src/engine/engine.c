@@ -92,13 +92,18 @@ static void seq_fire(struct timer *t, void *ctx)
 static void tick_fire(struct timer *t, void *ctx)
 {
 	struct engine *e = ctx;
+	seq_index keep;
 
 	member_tick(e);
 	leader_tick(e);
 	archive_tick(e);
-	window_trim(&e->window, ENGINE_WINDOW_BYTES,
-		    replica_applied(e->rp) < txns_oldest_fetch(e->txns) ? replica_applied(e->rp)
-									  : txns_oldest_fetch(e->txns));
+	catchup_tick(e);
+	keep = replica_applied(e->rp);
+	if (txns_oldest_fetch(e->txns) < keep)
+		keep = txns_oldest_fetch(e->txns);
+	if (catchup_durable(e) < keep)
+		keep = catchup_durable(e);
+	window_trim(&e->window, e->cfg.window_bytes, keep);
 	replica_forget_parts(e->rp, window_first(&e->window) ? window_first(&e->window) - 1 : 0);
 	e->kicked = true;
 	timer_arm(e->timers, t, engine_now(e) + TICK_US);
@@ -156,6 +161,8 @@ static void config_copy(struct engine *e, const struct engine_config *cfg)
 		e->cfg.heartbeat_limit_us = 1000000;
 	if (!e->cfg.checkpoint_bytes)
 		e->cfg.checkpoint_bytes = 64u << 20;
+	if (!e->cfg.window_bytes)
+		e->cfg.window_bytes = ENGINE_WINDOW_BYTES;
 	if (!e->cfg.memory_bytes)
 		e->cfg.memory_bytes = MEMORY_DEFAULT;
 	e->me.kind = (uint8_t)cfg->kind;

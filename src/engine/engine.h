@@ -49,6 +49,7 @@ struct engine_config {
 	uint32_t direct_links;         /* at most; 0: none */
 	uint64_t heartbeat_us, heartbeat_limit_us, stale_read_limit_us, deadlock_timeout_us; /* 0: defaults */
 	uint64_t checkpoint_bytes;     /* journal bytes between checkpoints; 0: 64 MiB */
+	uint64_t window_bytes;         /* of the log kept in memory for others; 0: 64 MiB */
 	void (*kick)(void *ctx);       /* something became runnable outside of engine_step(); may be NULL */
 	void *ctx;
 };

@@ -12,7 +12,7 @@
 #include "engine/txn/txns.h"
 #include "net/relay/relay.h"
 
-#define ENGINE_WINDOW_BYTES (64u << 20) /* of the log kept in memory for children, pulls and replay */
+#define ENGINE_WINDOW_BYTES (64u << 20) /* default of the log kept in memory for children, pulls and replay */
 
 /* One batch of the log as it is kept. */
 struct logged {
@@ -69,6 +69,16 @@ struct accepted { engine_id engine; uint64_t seq; };
 struct sent_parts { struct list all; engine_id engine; txn_id txn; uint32_t attempt, count; bool decided; };
 struct report { engine_id engine; seq_index applied, need; uint64_t at_us; };
 
+/* See catchup.c. next: the index that a reader needs next, at that position of the journal or behind it. */
+#define CATCHUP_READERS 8
+struct catchup_reader { seq_index next; uint64_t pos; };
+struct catchup {
+	seq_index first;        /* the oldest that the journal has; 0: to be found out */
+	struct catchup_reader readers[CATCHUP_READERS];
+	uint32_t reader_at;
+	uint64_t spent_bytes;   /* since the last tick */
+};
+
 struct checkpoint_work;
 struct latest_ask { uint64_t id; engine_id engine; uint64_t request; };
 
@@ -120,6 +130,8 @@ struct engine {
 	uint64_t checkpoint_journal_bytes; /* journal size at the last one */
 	seq_index checkpoint_index;
 	uint64_t checkpoint_pos;
+	struct catchup catchup;
+	uint64_t catchup_bytes;         /* of the log read from the journal for others, since start */
 	VEC(atom_id) gone;              /* destroyed since the last checkpoint */
 	engine_id leader_id;            /* as far as known */
 	struct timer seq_timer, tick_timer;
@@ -166,6 +178,15 @@ bool archive_votes(const struct engine *e); /* is it in the newest list of voter
 enum vote_end { VOTE_WAITS, VOTE_REMOVED, VOTE_KEPT, VOTE_LAST };
 enum vote_end archive_vote_end(struct engine *e); /* after its engine left: what became of its vote */
 extern const struct seq_host archive_seq_host;
+
+/* catchup.c: the log from the journal */
+void catchup_tick(struct engine *e);
+void catchup_journal_changed(struct engine *e); /* some of it was dropped, or all */
+seq_index catchup_first(struct engine *e);      /* the oldest index that this engine can give, from window or journal */
+/* The first index in the window that the own disk does not have yet, and must stay in it; UINT64_MAX: none. */
+seq_index catchup_durable(const struct engine *e);
+/* The batch that contains @from, which is before the window; lent. NULL: gone, or not now (then @from >= catchup_first()). */
+const void *catchup_get(struct engine *e, seq_index from, size_t *bytes_out, seq_index *first_out, seq_index *last_out);
 
 /* member.c: joining, leaving, membership changes */
 extern const struct relay_events member_relay_events;

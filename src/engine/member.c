@@ -641,6 +641,8 @@ static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_
 	struct engine *e = ctx;
 	struct logged *l = from <= replica_applied(e->rp) ? window_find(&e->window, from) : NULL;
 
+	if (!l && e->archive)
+		return catchup_get(e, from, bytes_out, first_out, last_out);
 	if (!l || l->last > replica_applied(e->rp))
 		return NULL;
 	*bytes_out = l->bytes;
@@ -661,7 +663,7 @@ static seq_index on_log_last(void *ctx)
 
 static seq_index on_log_first(void *ctx)
 {
-	return window_first(&((struct engine *)ctx)->window);
+	return catchup_first(ctx);
 }
 
 static seq_index on_log_want(void *ctx)

@@ -176,6 +176,7 @@ void node_start(struct node *n)
 		.memory_bytes = 256u << 20,
 		.direct_links = w->direct_links,
 		.checkpoint_bytes = w->checkpoint_bytes,
+		.window_bytes = w->window_bytes,
 		.deadlock_timeout_us = MILLIS(200),
 		.stale_read_limit_us = MILLIS(1500), /* so that it is met: over the heartbeat limit, under most faults */
 		.kick = node_kick,

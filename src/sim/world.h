@@ -93,7 +93,7 @@ struct world {
 	enum phase phase;
 	uint64_t phase_us, healed_us; /* since when; since when nothing fails any more */
 	uint64_t run_us;             /* how long the phase with faults lasts */
-	uint64_t checkpoint_bytes;
+	uint64_t checkpoint_bytes, window_bytes;
 	bool multicast;           /* the log goes by datagrams, too */
 	uint32_t direct_links;
 	enum mood mood;

@@ -29,6 +29,14 @@
 #define RELAY_MEMBERS_MAX 4096
 #define RELAY_VOTERS_MAX 5
 #define RELAY_DIRECT_LINKS_DEFAULT 16
+/*
+ * Back-pressure: what a child that reads slowly, or not at all, costs its parent. Of the log, at most so many bytes and the
+ * batch that goes over it wait on its link; the rest stays where it is, in the engine's window, which is not kept for
+ * children. When the window has moved on, the child is told (log_gone) and asks a voter, which an archive answers from its
+ * journal. Unicast for it is dropped beyond RELAY_UNICAST_BACKLOG_MAX (32 MiB; senders repeat what matters). Nobody else on
+ * other links waits for it.
+ */
+#define RELAY_LINK_LOG_MAX (8u << 20)
 #define ENGINE_LEADER (~UINT64_C(0)) /* as a destination: whoever leads; voters forward it */
 
 struct relay;

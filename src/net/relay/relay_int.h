@@ -28,7 +28,7 @@
 #include "net/tree/tree.h"
 
 #define RELAY_SUSPECT_REPEAT_US 1000000u
-#define RELAY_LOG_BACKLOG_MAX (8u << 20)      /* over: no more log until the link drained */
+#define RELAY_LOG_BACKLOG_MAX RELAY_LINK_LOG_MAX /* over: no more log until the link drained */
 #define RELAY_UNICAST_BACKLOG_MAX (32u << 20) /* over: unicast is dropped */
 #define RELAY_VOTER_BACKLOG_MAX (64u << 20)   /* over: consensus messages are dropped; they are repeated */
 #define RELAY_LOCAL_MAX (64u << 20)           /* bytes waiting for delivery to self; over: dropped */

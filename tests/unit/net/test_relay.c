@@ -578,6 +578,42 @@ static void test_relay_backlog(void)
 	end(6);
 }
 
+/*
+ * Children that read slowly, or not at all for a while, cost their parent the bound of their links and no more, hold up
+ * nobody else, and get all of the log in the end.
+ */
+static void test_relay_slow_children(void)
+{
+	struct sim_faults slow = {.delay_min_us = 50, .delay_max_us = 100};
+	size_t before, log_bytes = 0;
+
+	relays_init(&c, 7, 6, 1, 8);
+	c.batch_bytes = 200000;
+	CU_ASSERT(relays_settle(&c, 1000000));
+	for (uint32_t i = 1; i <= 3; i++) {
+		CU_ASSERT_EQUAL(relay_parent(c.nodes[i].relay), 1);
+		slow.bytes_per_ms = 4000 * i;
+		sim_net_set_pair_faults(c.sn, c.nodes[0].host, c.nodes[i].host, &slow);
+	}
+	sim_host_pause(c.nodes[1].host);
+	before = c.mem.used_bytes;
+	relays_append(&c, 600);
+	for (size_t i = 0; i < c.log.count; i++)
+		log_bytes += c.log.at[i].bytes;
+	CU_ASSERT(log_bytes > 50u << 20);
+	relays_run(&c, 500000);
+	for (uint32_t i = 4; i <= 5; i++)
+		check(c.nodes[i].last == c.log_last, "a fast child waits for slow ones", 7);
+	for (uint32_t i = 1; i <= 3; i++)
+		CU_ASSERT(c.nodes[i].last < c.log_last);
+	/* three links' bounds, and what the simulated network has in flight on each: 1 MiB and a batch */
+	check(c.mem.peak_bytes - before <= log_bytes + 3 * (RELAY_LINK_LOG_MAX + (2u << 20)), "slow children take more memory", 7);
+	sim_host_resume(c.nodes[1].host);
+	check(relays_settle(&c, 40000000), "slow children do not get the log", 7);
+	CU_ASSERT_EQUAL(c.removals, 0);
+	end(7);
+}
+
 /* Another cluster's relay is refused with the reason. */
 static void test_relay_other_log(void)
 {
@@ -721,6 +757,7 @@ void suite_net_relay(void)
 	CU_add_test(s, "restart of the voters", test_relay_restart_voters);
 	CU_add_test(s, "voter messages", test_relay_voter_messages);
 	CU_add_test(s, "backlog", test_relay_backlog);
+	CU_add_test(s, "slow children", test_relay_slow_children);
 	CU_add_test(s, "another log", test_relay_other_log);
 	CU_add_test(s, "deterministic", test_relay_deterministic);
 	CU_add_test(s, "soak", test_relay_soak);

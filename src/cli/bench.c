@@ -3,6 +3,7 @@
  */
 #include "cli/bench.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,21 @@ static const struct {
 	{"failover", "how long until another engine goes on for one that died, hangs or is cut off", bench_failover},
 };
 #define BENCHES (sizeof benches / sizeof *benches)
+
+int bench_rest(int argc, char **argv, struct bench_rest *out)
+{
+	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
+		return cli_usage("bench", "\"%s\" is one word too many", argv[optind]);
+	out->at = argv + optind;
+	out->count = (uint32_t)(argc - optind);
+	return -1;
+}
+
+void bench_give(const struct bench_rest *rest, struct cluster *cl)
+{
+	for (uint32_t i = 0; i < rest->count && cl->extra_count < CLUSTER_EXTRA_MAX; i++)
+		cl->extra[cl->extra_count++] = rest->at[i];
+}
 
 int cli_bench(int argc, char **argv)
 {

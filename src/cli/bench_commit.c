@@ -46,8 +46,7 @@ struct request {
 	const char *fabric;
 	uint64_t archives, clients, seconds, rounds, base_port; /* archives, clients: 0: all */
 	bool json;
-	const char *const *extra;
-	uint32_t extra_count;
+	struct bench_rest engine_flags;
 };
 
 struct client {
@@ -235,8 +234,7 @@ static enum status bench_open(struct bench *b, const struct request *rq, uint64_
 
 	b->cl = (struct cluster){.mem = &b->mem, .arena = &b->arena, .dir = b->dir, .archives = archives, .caches = 1,
 				 .base_port = rq->base_port, .timeout_s = 60, .fabric = rq->fabric, .tied = true};
-	for (uint32_t i = 0; i < rq->extra_count && i < CLUSTER_EXTRA_MAX; i++)
-		b->cl.extra[b->cl.extra_count++] = rq->extra[i];
+	bench_give(&rq->engine_flags, &b->cl);
 	if (st == ST_OK)
 		st = cluster_start(&b->cl, err);
 	if (st != ST_OK)
@@ -376,13 +374,7 @@ static int read_flags(struct request *rq, int argc, char **argv)
 			return cli_usage("bench", "%s: no such flag, or it needs a value", argv[optind - 1]);
 		}
 	}
-	if (rc >= 0)
-		return rc;
-	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
-		return cli_usage("bench", "\"%s\" is one word too many", argv[optind]);
-	rq->extra = (const char *const *)(void *)(argv + optind);
-	rq->extra_count = (uint32_t)(argc - optind);
-	return -1;
+	return rc >= 0 ? rc : bench_rest(argc, argv, &rq->engine_flags);
 }
 
 int bench_commit(int argc, char **argv)

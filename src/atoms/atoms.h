@@ -75,6 +75,9 @@ struct frame {
 
 struct atom_store *atom_store_new(struct mem *mem, size_t undo_limit_bytes);
 void atom_store_free(struct atom_store *st);
+/* @unmapped is told before memory that images were in is given back, for who registered it with a fabric. */
+void atom_store_set_unmapped(struct atom_store *st, void (*unmapped)(void *ctx, const void *base, size_t bytes),
+			     void *ctx);
 struct frame *atom_find(const struct atom_store *st, atom_id id); /* NULL: no copy here */
 struct list *atom_all(struct atom_store *st); /* struct frame.all, oldest frame first */
 size_t atom_store_image_bytes(const struct atom_store *st);

@@ -45,6 +45,8 @@ static void slab_unmap(struct slab_pool *pool, struct slab *s)
 	size_t bytes = (size_t)s->units * SLAB_UNIT_BYTES;
 
 	map_remove(&pool->by_base, (uintptr_t)s->base / SLAB_BYTES);
+	if (pool->unmapped)
+		pool->unmapped(pool->ctx, s->base, bytes);
 	UNPOISON(s->base, bytes);
 	munmap(s->base, bytes);
 	mem_free(pool->mem, s, slab_bytes(s->units));

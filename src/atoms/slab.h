@@ -25,6 +25,9 @@ struct slab_pool {
 	VEC(struct slab *) slabs; /* oldest first */
 	struct map by_base;   /* address / SLAB_BYTES -> slab */
 	size_t used_bytes;
+	/* Told before memory of a slab is given back; NULL: nobody. */
+	void (*unmapped)(void *ctx, const void *base, size_t bytes);
+	void *ctx;
 };
 
 void slab_pool_init(struct slab_pool *pool, struct mem *mem);

@@ -64,6 +64,12 @@ struct list *atom_all(struct atom_store *st)
 	return &st->all;
 }
 
+void atom_store_set_unmapped(struct atom_store *st, void (*unmapped)(void *ctx, const void *base, size_t bytes), void *ctx)
+{
+	st->slabs.unmapped = unmapped;
+	st->slabs.ctx = ctx;
+}
+
 size_t atom_store_image_bytes(const struct atom_store *st)
 {
 	return st->slabs.used_bytes;

@@ -24,6 +24,12 @@
 	X(FETCH_FUTURE, 1, "a fetched copy was ahead of its engine")                           \
 	X(FETCH_NOT_HERE, 1, "a fetch was answered: not here")                                 \
 	X(FETCH_PAUSED, 1, "a fetch waited for the record that apply had paused in")           \
+	X(FETCH_STALLED, 0, "a fetch had some pieces, and no more came")                       \
+	X(LENT_TAKEN_BACK, 0, "nobody said anything of a lent image, and it was taken back")   \
+	X(LEND_SLOW, 0, "pieces of an image came through slowly")                              \
+	X(LEND_MEMORY, 0, "an image was lent to be read by its requester")                     \
+	X(FETCH_READ, 0, "an image was read from another engine's memory")                     \
+	X(FETCH_READ_FAILED, 0, "reading an image failed")                                     \
 	X(SPLIT_DATA, 1, "a data atom was split")                                              \
 	X(SPLIT_INDEX, 1, "an index leaf was split")                                           \
 	X(SPLIT_CATALOG, 1, "a catalog leaf was split")                                        \

@@ -5,6 +5,7 @@
  * batches; then one send per peer. Queries come after, in the owner's loop.
  */
 #include "engine/engine_int.h"
+#include "engine/txn/lend_wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,12 +46,60 @@ static uint64_t host_silence_us(void *ctx)
 	return engine_is_leader(e) ? 0 : relay_parent_silence_us(e->relay);
 }
 
+static bool host_may_read(void *ctx, engine_id from)
+{
+	return relay_can_read(((struct engine *)ctx)->relay, from);
+}
+
+static void host_expect(void *ctx, engine_id from, size_t bytes)
+{
+	relay_expect(((struct engine *)ctx)->relay, from, bytes);
+}
+
+static bool host_read(void *ctx, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token)
+{
+	return relay_read(((struct engine *)ctx)->relay, from, address, key, bytes, token);
+}
+
+static uint32_t host_expose(void *ctx, const void *at, size_t bytes, struct lend_extent *out, uint32_t max)
+{
+	struct relay_extent x[LEND_EXTENTS_MAX];
+	uint32_t n = relay_expose(((struct engine *)ctx)->relay, at, bytes, x, max < LEND_EXTENTS_MAX ? max : LEND_EXTENTS_MAX);
+
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = (struct lend_extent){x[i].address, x[i].key, x[i].bytes};
+	return n;
+}
+
+/* The relay's end is the end of all that it registered. */
+static void host_unexpose(void *ctx, const void *at, size_t bytes)
+{
+	struct engine *e = ctx;
+
+	if (e->relay)
+		relay_unexpose(e->relay, at, bytes);
+}
+
+static void host_memory_gone(void *ctx, const void *at, size_t bytes)
+{
+	struct engine *e = ctx;
+
+	if (e->relay)
+		relay_memory_gone(e->relay, at, bytes);
+}
+
 static const struct txn_host txn_host = {
 	.send = host_send,
 	.replay = host_replay,
 	.kick = host_kick,
 	.silence_us = host_silence_us,
 	.view_row = engine_view_row,
+	.may_read = host_may_read,
+	.expect = host_expect,
+	.read = host_read,
+	.expose = host_expose,
+	.unexpose = host_unexpose,
+	.memory_gone = host_memory_gone,
 };
 
 static void on_applied(void *ctx, const struct record *r, enum verdict v, enum void_cause cause)
@@ -266,6 +315,7 @@ void engine_close(struct engine *e)
 	archive_close(e);
 	if (e->relay)
 		relay_close(e->relay);
+	e->relay = NULL;
 	txns_free(e->txns);
 	leader_fini(e);
 	window_fini(&e->window);

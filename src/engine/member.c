@@ -671,11 +671,17 @@ static seq_index on_log_want(void *ctx)
 	return ((struct engine *)ctx)->window.next;
 }
 
+static void on_read(void *ctx, engine_id from, uint64_t token, const void *data, size_t bytes)
+{
+	txns_read(((struct engine *)ctx)->txns, from, token, data, bytes);
+}
+
 const struct relay_events member_relay_events = {
 	.message = on_message,
 	.log_batch = on_log_batch,
 	.log_gone = on_log_gone,
 	.voter_message = on_voter_message,
+	.read = on_read,
 	.suspect = on_suspect,
 	.join_request = on_join_request,
 	.join_reply = on_join_reply,

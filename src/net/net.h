@@ -66,8 +66,15 @@ struct net_events {
 	void (*drained)(void *ctx, struct net_link *link); /* backlog fell under NET_BACKLOG_LOW after being over */
 	/* Somebody dialled us and was not let in; no link of it was shown. May be NULL. */
 	void (*turned_away)(void *ctx, const char *peer, enum status why, const char *reason);
+	/* What net_ops.read() asked for; data lent until return. May be NULL. */
+	void (*read)(void *ctx, struct net_link *link, uint64_t token, const void *data, size_t bytes);
 };
 #define NET_BACKLOG_LOW (256u << 10)
+
+/* Memory that peers may read without this engine's doing anything: a part of it is at address + offset under the same key. */
+struct net_region { uint64_t address, key; };
+#define NET_READ_MAX (64u << 10)   /* bytes of one read */
+#define NET_READS_MAX 64           /* of a link at a time */
 
 struct net_config {
 	struct mem *mem;
@@ -86,7 +93,10 @@ struct net_config {
 	struct entropy entropy;
 };
 
-struct net { const struct net_ops *ops; };
+struct net {
+	const struct net_ops *ops;
+	bool remote_read; /* reads of remote memory are the hardware's: worth more than what is pushed */
+};
 
 struct net_ops {
 	const char *name; /* "ofi", "sim", "ucx" */
@@ -107,6 +117,19 @@ struct net_ops {
 	/* The loop sleeps on this descriptor (epoll, level) only when try_wait() said true just before; -1: none (sim) */
 	int (*wait_fd)(struct net *net);
 	bool (*try_wait)(struct net *net);
+	/*
+	 * Remote memory; all three are NULL where the fabric has none. Once something listens: expose() lets the peers of
+	 * this transport's links read @bytes from @base on, until unexpose(). A peer that was told the key may do so as
+	 * long as that; what it reads while the memory is written is anything. ST_NOMEM: not so much memory may be locked.
+	 */
+	enum status (*expose)(struct net *net, const void *base, size_t bytes, struct net_region **out);
+	void (*unexpose)(struct net *net, struct net_region *region);
+	/*
+	 * Reads from the memory of the engine at the link's other end; events->read() follows, or the link goes down (which it
+	 * also does when the memory may not be read), or somebody closes it: then nothing does. False: the link is not up,
+	 * or has NET_READS_MAX under way.
+	 */
+	bool (*read)(struct net_link *link, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token);
 };
 
 extern const struct net_ops net_ops_ofi; /* src/net/ofi; in a build with libfabric: go by fabric.h */

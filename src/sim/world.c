@@ -146,6 +146,7 @@ struct world *world_new(const struct world_config *cfg)
 	timers_init(&w->timers, &w->mem);
 	choose(w);
 	w->net = sim_net_new(&w->mem, world_clock(w), rng_next(&w->rng));
+	sim_net_set_remote_read(w->net, cfg->seed % 2); /* images are read by who fetches them, or sent */
 	w->model = model_new(w);
 	w->checks = checks_new(w);
 	w->clients = clients_new(w);

@@ -69,7 +69,7 @@ void rig_open(struct rig *r, uint32_t n)
 				    .sql_address = "", .location = "", .contacts = contacts, .net_ops = &net_ops_sim,
 				    .net_backend = e->host, .store_ops = &store_ops_sim, .dir = "", .disk = e->disk,
 				    .memory_bytes = 256u << 20, .checkpoint_bytes = r->checkpoint_bytes,
-				    .deadlock_timeout_us = 200000, .ctx = e};
+				    .deadlock_timeout_us = 200000, .direct_links = 4, .ctx = e};
 	struct pg_server_config pc = {.mem = &e->mem, .log = &e->log, .ctx = e, .gate = gate, .secret = secret};
 
 	for (uint32_t i = 0; n && i < r->count; i++)
@@ -164,15 +164,18 @@ bool rig_start(struct rig *r, uint32_t n)
 bool rig_init(struct rig *r, uint32_t archives, uint32_t caches)
 {
 	uint64_t checkpoint_bytes = r->checkpoint_bytes;
+	bool remote_read = r->remote_read;
 
 	memset(r, 0, sizeof *r);
 	r->checkpoint_bytes = checkpoint_bytes;
+	r->remote_read = remote_read;
 	r->verbose = getenv("RIG_VERBOSE") != NULL;
 	r->now_us = START_US;
 	r->steps_per_turn = STEPS_PER_TURN;
 	r->count = archives + caches;
 	mem_init(&r->mem, NULL, "rig", 0);
 	r->net = sim_net_new(&r->mem, rig_clock(r), 7);
+	sim_net_set_remote_read(r->net, r->remote_read);
 	for (uint32_t i = 0; i < r->count; i++) {
 		struct rig_engine *e = &r->at[i];
 		struct sim_disk_config dc = {.mem = &r->mem, .clock = rig_clock(r), .seed = i + 1};

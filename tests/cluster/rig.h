@@ -47,6 +47,7 @@ struct rig {
 	struct mem mem;
 	uint64_t now_us, seed;
 	uint64_t checkpoint_bytes;   /* before rig_start() */
+	bool remote_read;            /* before rig_init(): engines can read each other's memory */
 	struct sim_net *net;
 	struct rig_engine at[RIG_ENGINES];
 	uint32_t count;

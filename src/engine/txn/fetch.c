@@ -1,21 +1,40 @@
 /*
- * fetch.c - getting a copy of an atom from a holder, and giving one (engine/txn; P17, S8, S10).
+ * fetch.c - getting a copy of an atom from a holder (engine/txn; P17, S8, S10). lend.c is the holder's side.
  *
  * The requester names the atom and R, its applied index; the nearest holder answers as of I >= R with the image and its
- * version tail in pieces. If I is behind what the requester has applied by then, it replays the records after I from its
+ * version tail in pieces, which may come in any order; it is told what has come, and sends on. When nothing more comes, or the
+ * holder is removed, the next holder is asked for all of it, under a new number: pieces of different answers never
+ * mix. FETCHES_MAX atoms are asked for at a time, the others wait. If I is behind what the requester has applied by then, it replays the records after I from its
  * log window on that one copy; if it is ahead, the copy is FUTURE until then. Afterwards it asks to be
  * listed (hold), many atoms in one record. P15: the catalog leaves that lead to an atom are fetched before it, by
  * whoever looks for it, so a data atom is never here without them.
  */
 #include "base/cover.h"
+#include "engine/txn/lend_wire.h"
 #include "engine/txn/txn_int.h"
 
 #define FETCH_RETRY_US 500000
-#define FETCH_PIECE_BYTES (256u << 10)
+#define FETCHES_MAX 64
+#define EXPECT_BYTES (32u << 10)  /* before a holder said how much it is */
+#define READ_BYTES (64u << 10)    /* of one read of a holder's memory */
+#define READS_IN_FLIGHT 4         /* of one image */
+#define READ_FAILURES_MAX 2       /* S9: then it is to be sent */
 #define FETCH_IMAGE_MAX (256u << 20)
 #define HOLD_DELAY_US 5000   /* collects atoms for one record; P15 allows 100 ms */
 #define HOLDERS_TRIED 16
 
+struct part_read { uint32_t index, at, bytes; }; /* under way; index 0: none */
+struct remote {                  /* an image in a holder's memory (lend_wire.h) */
+	uint64_t preface, preface_key, generation;
+	struct lend_extent extents[LEND_EXTENTS_MAX];
+	uint32_t extent_count, extent_at, extent_used; /* what is asked for up to */
+	uint32_t asked, here;    /* of the image, in bytes */
+	uint32_t index;          /* of the newest read */
+	struct part_read parts[READS_IN_FLIGHT];
+	struct lend_preface first;
+	bool began, ending;      /* the preface was read once; is read again */
+	uint64_t told_us;        /* the holder, that it is still read */
+};
 struct fetch {
 	struct list all;
 	atom_id atom;
@@ -24,23 +43,21 @@ struct fetch {
 	uint64_t asked_us;
 	seq_index asked_index;   /* R: the window must reach back to it */
 	seq_index as_of;
+	uint32_t number;         /* of the request that is under way; 0: none is */
 	uint32_t image_bytes, tail_bytes, received;
 	uint8_t *bytes;          /* image, then tail */
+	uint8_t *have;           /* a byte per piece: it is here */
+	struct remote *remote;   /* where it can be read; NULL: it is sent */
+	uint32_t read_failures;
 	bool again;              /* ask anew in the next turn */
 	bool blocked;            /* the catalog leaf that says who has it is being fetched itself */
 	seq_index not_before;    /* "not here as of": route again once applied */
-};
-struct asked {                   /* a peer's request that waits for our applied index */
-	struct list all;
-	engine_id from;
-	atom_id atom;
-	seq_index index;
 };
 struct future { atom_id atom; seq_index as_of; }; /* installed, of use when as_of is applied */
 struct fetches {
 	struct list all;
 	struct map by_atom;
-	struct list asked;
+	uint32_t number, under_way; /* the last request's; how many have an answer to come */
 	struct timer timer, hold_timer;
 	VEC(atom_id) to_hold;
 	VEC(struct future) futures;
@@ -57,8 +74,10 @@ static void timer_fire(struct timer *tm, void *ctx)
 	LIST_FOREACH_SAFE(it, tmp, &t->fetches->all) {
 		struct fetch *f = CONTAINER_OF(it, struct fetch, all);
 
-		if (now - f->asked_us >= FETCH_RETRY_US)
+		if (now - f->asked_us >= FETCH_RETRY_US) {
+			COVER_IF(f->received, FETCH_STALLED);
 			fetch_ask(t, f);
+		}
 	}
 	if (!list_empty(&t->fetches->all))
 		timer_arm(t->timers, tm, now + FETCH_RETRY_US);
@@ -76,17 +95,35 @@ void fetches_init(struct txns *t)
 {
 	t->fetches = MEM_NEW(t->mem, struct fetches);
 	list_init(&t->fetches->all);
-	list_init(&t->fetches->asked);
 	map_init(&t->fetches->by_atom, t->mem);
 	timer_init(&t->fetches->timer, timer_fire, t);
 	timer_init(&t->fetches->hold_timer, hold_fire, t);
 }
 
+static uint32_t piece_count(const struct fetch *f)
+{
+	return (uint32_t)(((uint64_t)f->image_bytes + f->tail_bytes + LEND_PIECE_BYTES - 1) / LEND_PIECE_BYTES);
+}
+
+/* What came of an answer is given up. */
+static void answer_drop(struct txns *t, struct fetch *f)
+{
+	if (f->number)
+		t->fetches->under_way--;
+	if (f->remote)
+		MEM_FREE(t->mem, f->remote);
+	f->remote = NULL;
+	mem_free(t->mem, f->have, piece_count(f));
+	mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
+	f->bytes = f->have = NULL;
+	f->number = f->image_bytes = f->tail_bytes = f->received = 0;
+}
+
 static void fetch_free(struct txns *t, struct fetch *f)
 {
+	answer_drop(t, f);
 	list_remove(&f->all);
 	map_remove(&t->fetches->by_atom, f->atom);
-	mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
 	MEM_FREE(t->mem, f);
 }
 
@@ -94,12 +131,6 @@ void fetches_reset(struct txns *t)
 {
 	LIST_FOREACH_SAFE(it, tmp, &t->fetches->all)
 		fetch_free(t, CONTAINER_OF(it, struct fetch, all));
-	LIST_FOREACH_SAFE(it2, tmp2, &t->fetches->asked) {
-		struct asked *a = CONTAINER_OF(it2, struct asked, all);
-
-		list_remove(&a->all);
-		MEM_FREE(t->mem, a);
-	}
 	t->fetches->to_hold.count = 0;
 	t->fetches->futures.count = 0;
 	t->fetches->holding = false;
@@ -131,6 +162,20 @@ seq_index fetches_oldest(const struct txns *t)
 
 /* -- requester --------------------------------------------------------------------------------------- */
 
+/* The holder sends on for what it knows to be here; LEND_ENOUGH: nothing more of it is wanted. */
+static void say_have(struct txns *t, engine_id to, atom_id atom, uint32_t number, uint32_t have)
+{
+	struct buf b;
+
+	buf_init(&b, t->mem);
+	put_u8(&b, MSG_HAVE);
+	put_u64(&b, atom);
+	put_u32(&b, number);
+	put_u32(&b, have);
+	t->host->send(t->ctx, to, b.data, b.size);
+	buf_fini(&b);
+}
+
 static void fetch_ask(struct txns *t, struct fetch *f)
 {
 	struct hold h;
@@ -142,8 +187,15 @@ static void fetch_ask(struct txns *t, struct fetch *f)
 
 	f->again = false;
 	f->asked_us = txns_now(t);
+	if (f->number)
+		say_have(t, f->from, f->atom, f->number, LEND_ENOUGH);
+	answer_drop(t, f);
 	if (f->not_before > txns_applied(t))
 		return;
+	if (t->fetches->under_way >= FETCHES_MAX) {
+		f->again = true;
+		return;
+	}
 	st = replica_hold(t->rp, f->atom, &h, &need);
 	f->blocked = st == ST_WAIT;
 	if (f->blocked) {
@@ -167,12 +219,18 @@ static void fetch_ask(struct txns *t, struct fetch *f)
 	if (!n)
 		return; /* nobody has it now: an archive may come back */
 	f->from = holders[f->attempt++ % n];
-	f->received = 0;
 	f->asked_index = txns_applied(t);
+	if (++t->fetches->number == 0)
+		t->fetches->number = 1;
+	f->number = t->fetches->number;
+	t->fetches->under_way++;
 	buf_init(&b, t->mem);
 	put_u8(&b, MSG_FETCH);
 	put_u64(&b, f->atom);
 	put_u64(&b, f->asked_index);
+	put_u32(&b, f->number);
+	put_u8(&b, f->read_failures < READ_FAILURES_MAX && t->host->may_read(t->ctx, f->from));
+	t->host->expect(t->ctx, f->from, EXPECT_BYTES);
 	t->host->send(t->ctx, f->from, b.data, b.size);
 	buf_fini(&b);
 }
@@ -238,43 +296,236 @@ static void fetch_done(struct txns *t, struct fetch *f)
 	}
 	log_event(t->log, LOG_TXN, LOG_INFO, "fetch repeated", "atom=%llu from=%llu cause=%s",
 		  (unsigned long long)atom, (unsigned long long)f->from, status_name(st));
-	mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
-	f->bytes = NULL;
-	f->image_bytes = f->tail_bytes = f->received = 0;
+	answer_drop(t, f);
 	f->again = f->attempt % HOLDERS_TRIED != 0; /* else the timer repeats it: not a loop as fast as the network */
 	t->host->kick(t->ctx);
+}
+
+/* The first piece that comes says how much it is. */
+static bool answer_begin(struct txns *t, struct fetch *f, seq_index as_of, uint32_t image_bytes, uint32_t tail_bytes)
+{
+	if ((uint64_t)image_bytes + tail_bytes > FETCH_IMAGE_MAX || !image_bytes)
+		return false;
+	f->image_bytes = image_bytes;
+	f->tail_bytes = tail_bytes;
+	f->as_of = as_of;
+	f->bytes = mem_alloc(t->mem, (size_t)image_bytes + tail_bytes);
+	f->have = mem_alloc(t->mem, piece_count(f));
+	memset(f->have, 0, piece_count(f));
+	return true;
 }
 
 static void on_piece(struct txns *t, engine_id from, struct reader *r)
 {
 	atom_id atom = get_u64(r);
 	seq_index as_of = get_u64(r);
-	uint32_t image_bytes = get_u32(r), tail_bytes = get_u32(r), offset = get_u32(r);
-	uint32_t bytes = (uint32_t)reader_left(r);
+	uint32_t number = get_u32(r), image_bytes = get_u32(r), tail_bytes = get_u32(r), offset = get_u32(r);
+	uint32_t bytes = (uint32_t)reader_left(r), at = offset / LEND_PIECE_BYTES;
+	uint64_t total = (uint64_t)image_bytes + tail_bytes;
 	struct fetch *f = map_find(&t->fetches->by_atom, atom);
 
-	if (r->bad || !f || f->from != from)
+	if (r->bad)
 		return;
-	if ((uint64_t)image_bytes + tail_bytes > FETCH_IMAGE_MAX || !image_bytes) {
+	if (!f || f->from != from || f->number != number) {
+		if (replica_member(t->rp, from)) /* a late answer: it is not wanted any more */
+			say_have(t, from, atom, number, LEND_ENOUGH);
+		return;
+	}
+	if (f->remote || (!f->bytes && !answer_begin(t, f, as_of, image_bytes, tail_bytes))) {
 		r->bad = true;
 		return;
 	}
-	if (offset == 0) {
-		mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
-		f->image_bytes = image_bytes;
-		f->tail_bytes = tail_bytes;
-		f->bytes = mem_alloc(t->mem, (size_t)image_bytes + tail_bytes);
-		f->as_of = as_of;
-		f->received = 0;
+	if (as_of != f->as_of || image_bytes != f->image_bytes || tail_bytes != f->tail_bytes || offset % LEND_PIECE_BYTES ||
+	    offset >= total || bytes != (total - offset < LEND_PIECE_BYTES ? total - offset : LEND_PIECE_BYTES)) {
+		r->bad = true;
+		return;
 	}
-	if (!f->bytes || as_of != f->as_of || image_bytes != f->image_bytes || tail_bytes != f->tail_bytes ||
-	    offset != f->received || (uint64_t)offset + bytes > (uint64_t)image_bytes + tail_bytes)
-		return; /* a piece was lost: the retry asks for all of it */
+	if (f->have[at])
+		return;
+	f->have[at] = 1;
 	memcpy(f->bytes + offset, get_raw(r, bytes), bytes);
 	f->received += bytes;
 	f->asked_us = txns_now(t);
-	if (f->received == image_bytes + tail_bytes)
+	say_have(t, from, atom, number, f->received);
+	if (f->received == total)
 		fetch_done(t, f);
+}
+
+/* -- reading a holder's memory (S9) ------------------------------------------------------------------------------ */
+
+/* Once more, from the next holder; after some failures it is to be sent. */
+static void read_failed(struct txns *t, struct fetch *f, const char *cause)
+{
+	COVER(FETCH_READ_FAILED);
+	log_event(t->log, LOG_TXN, LOG_INFO, "read repeated", "atom=%llu from=%llu cause=%s", (unsigned long long)f->atom,
+		  (unsigned long long)f->from, cause);
+	t->stats.fetch_read_failures++;
+	f->read_failures++;
+	say_have(t, f->from, f->atom, f->number, LEND_ENOUGH);
+	answer_drop(t, f);
+	f->again = true;
+	t->host->kick(t->ctx);
+}
+
+static uint64_t token_of(const struct fetch *f)
+{
+	return (uint64_t)f->number << 32 | f->remote->index;
+}
+
+static bool preface_read(struct txns *t, struct fetch *f)
+{
+	struct remote *m = f->remote;
+
+	m->index++;
+	return t->host->read(t->ctx, f->from, m->preface, m->preface_key, sizeof m->first, token_of(f));
+}
+
+static bool part_read(struct txns *t, struct fetch *f, struct part_read *p)
+{
+	struct remote *m = f->remote;
+	const struct lend_extent *x = &m->extents[m->extent_at];
+	uint32_t left = x->bytes - m->extent_used;
+
+	m->index++;
+	*p = (struct part_read){m->index, m->asked, left < READ_BYTES ? left : READ_BYTES};
+	if (!t->host->read(t->ctx, f->from, x->address + m->extent_used, x->key, p->bytes, token_of(f)))
+		return false;
+	m->asked += p->bytes;
+	m->extent_used += p->bytes;
+	if (m->extent_used == x->bytes) {
+		m->extent_at++;
+		m->extent_used = 0;
+	}
+	return true;
+}
+
+/* Asks for what there is room for: parts of the image, then the preface once more. */
+static void read_on(struct txns *t, struct fetch *f)
+{
+	struct remote *m = f->remote;
+	bool ok = true;
+
+	for (uint32_t i = 0; i < READS_IN_FLIGHT && ok && m->asked < f->image_bytes; i++)
+		if (!m->parts[i].index)
+			ok = part_read(t, f, &m->parts[i]);
+	if (ok && m->here == f->image_bytes && !m->ending) {
+		m->ending = true;
+		ok = preface_read(t, f);
+	}
+	if (!ok)
+		read_failed(t, f, "no link");
+}
+
+static bool preface_ok(const struct fetch *f, const struct lend_preface *p)
+{
+	return !(p->seq & 1) && p->atom == f->atom && p->engine == f->from && p->as_of == f->as_of &&
+	       p->generation == f->remote->generation;
+}
+
+static void on_lent(struct txns *t, engine_id from, struct reader *r)
+{
+	atom_id atom = get_u64(r);
+	seq_index as_of = get_u64(r);
+	uint32_t number = get_u32(r), image_bytes = get_u32(r);
+	struct remote m = {.generation = get_u64(r), .told_us = txns_now(t)};
+	uint64_t sum = 0;
+	struct fetch *f = map_find(&t->fetches->by_atom, atom);
+
+	m.preface = get_u64(r);
+	m.preface_key = get_u64(r);
+	m.extent_count = get_u8(r);
+	for (uint32_t i = 0; i < m.extent_count && i < LEND_EXTENTS_MAX; i++) {
+		m.extents[i].address = get_u64(r);
+		m.extents[i].key = get_u64(r);
+		m.extents[i].bytes = get_u32(r);
+		r->bad |= m.extents[i].bytes == 0;
+		sum += m.extents[i].bytes;
+	}
+	if (r->bad || m.extent_count > LEND_EXTENTS_MAX || sum != image_bytes) {
+		r->bad = true;
+		return;
+	}
+	if (!f || f->from != from || f->number != number || f->bytes) {
+		if (replica_member(t->rp, from))
+			say_have(t, from, atom, number, LEND_ENOUGH);
+		return;
+	}
+	if (!answer_begin(t, f, as_of, image_bytes, (uint32_t)reader_left(r))) {
+		r->bad = true;
+		return;
+	}
+	if (f->tail_bytes)
+		memcpy(f->bytes + image_bytes, get_raw(r, f->tail_bytes), f->tail_bytes);
+	f->asked_us = txns_now(t);
+	f->remote = MEM_NEW(t->mem, struct remote);
+	*f->remote = m;
+	if (!preface_read(t, f))
+		read_failed(t, f, "no link");
+}
+
+static void image_read(struct txns *t, struct fetch *f, const struct lend_preface *last)
+{
+	if (!preface_ok(f, last) || last->seq != f->remote->first.seq) {
+		read_failed(t, f, "taken back");
+		return;
+	}
+	COVER(FETCH_READ);
+	t->stats.fetch_reads++;
+	t->stats.fetch_read_bytes += f->image_bytes;
+	say_have(t, f->from, f->atom, f->number, LEND_ENOUGH);
+	fetch_done(t, f);
+}
+
+static void part_here(struct txns *t, struct fetch *f, uint32_t index, const void *data, size_t bytes)
+{
+	struct remote *m = f->remote;
+	uint64_t now = txns_now(t);
+
+	for (uint32_t i = 0; i < READS_IN_FLIGHT; i++) {
+		struct part_read *p = &m->parts[i];
+
+		if (p->index != index || p->bytes != bytes)
+			continue;
+		memcpy(f->bytes + p->at, data, bytes);
+		m->here += p->bytes;
+		p->index = 0;
+		break;
+	}
+	if (now - m->told_us >= FETCH_RETRY_US) { /* it takes long: it shall stay lent */
+		m->told_us = now;
+		say_have(t, f->from, f->atom, f->number, m->here);
+	}
+	read_on(t, f);
+}
+
+void fetches_read(struct txns *t, engine_id from, uint64_t token, const void *data, size_t bytes)
+{
+	uint32_t number = (uint32_t)(token >> 32), index = (uint32_t)token;
+	struct lend_preface p;
+	struct fetch *f = NULL;
+
+	LIST_FOREACH(it, &t->fetches->all)
+		if (CONTAINER_OF(it, struct fetch, all)->number == number)
+			f = CONTAINER_OF(it, struct fetch, all);
+	if (!number || !f || !f->remote || f->from != from)
+		return; /* given up meanwhile */
+	f->asked_us = txns_now(t);
+	if (f->remote->began && !(f->remote->ending && index == f->remote->index)) {
+		part_here(t, f, index, data, bytes);
+		return;
+	}
+	if (bytes != sizeof p)
+		return;
+	memcpy(&p, data, sizeof p);
+	if (f->remote->ending) {
+		image_read(t, f, &p);
+	} else if (preface_ok(f, &p)) {
+		f->remote->first = p;
+		f->remote->began = true;
+		read_on(t, f);
+	} else {
+		read_failed(t, f, "not lent");
+	}
 }
 
 static void on_not_here(struct txns *t, engine_id from, struct reader *r)
@@ -287,102 +538,17 @@ static void on_not_here(struct txns *t, engine_id from, struct reader *r)
 		return;
 	COVER(FETCH_NOT_HERE);
 	f->not_before = as_of;
+	answer_drop(t, f);
 	f->again = as_of > txns_applied(t) || f->attempt % HOLDERS_TRIED != 0;
 	t->host->kick(t->ctx);
 }
 
-/* -- holder ------------------------------------------------------------------------------------------- */
-
-static void send_image(struct txns *t, engine_id to, struct frame *f)
-{
-	size_t image_bytes;
-	const struct atom_head *image = frame_image_ref(f, &image_bytes);
-	struct buf all, b;
-	size_t offset = 0;
-
-	buf_init(&all, t->mem);
-	buf_init(&b, t->mem);
-	buf_put(&all, image, image_bytes);
-	frame_tail_encode(replica_store(t->rp), f, replica_horizon(t->rp), &all);
-	do {
-		size_t n = all.size - offset < FETCH_PIECE_BYTES ? all.size - offset : FETCH_PIECE_BYTES;
-
-		buf_reset(&b);
-		put_u8(&b, MSG_PIECE);
-		put_u64(&b, f->id);
-		put_u64(&b, txns_applied(t));
-		put_u32(&b, (uint32_t)image_bytes);
-		put_u32(&b, (uint32_t)(all.size - image_bytes));
-		put_u32(&b, (uint32_t)offset);
-		buf_put(&b, all.data + offset, n);
-		t->host->send(t->ctx, to, b.data, b.size);
-		offset += n;
-	} while (offset < all.size);
-	atom_image_unref(replica_store(t->rp), image);
-	buf_fini(&b);
-	buf_fini(&all);
-}
-
-static void asked_add(struct txns *t, engine_id from, atom_id atom, seq_index index)
-{
-	struct asked *a;
-
-	LIST_FOREACH(it, &t->fetches->asked) { /* it repeats while we are behind: one image is enough */
-		a = CONTAINER_OF(it, struct asked, all);
-		if (a->from == from && a->atom == atom) {
-			a->index = index;
-			return;
-		}
-	}
-	a = MEM_NEW(t->mem, struct asked);
-	a->from = from;
-	a->atom = atom;
-	a->index = index;
-	list_push_back(&t->fetches->asked, &a->all);
-}
-
-static void answer(struct txns *t, engine_id to, atom_id atom)
-{
-	struct frame *f = atom_find(replica_store(t->rp), atom);
-	struct buf b;
-
-	if (f && replica_usable(t->rp, f) && !replica_current(t->rp, f)) {
-		/* within a record that apply has paused in: as of no index until that is whole */
-		COVER(FETCH_PAUSED);
-		asked_add(t, to, atom, txns_applied(t) + 1);
-		return;
-	}
-	if (f && replica_usable(t->rp, f)) {
-		send_image(t, to, f);
-		return;
-	}
-	buf_init(&b, t->mem);
-	put_u8(&b, MSG_NOT_HERE);
-	put_u64(&b, atom);
-	put_u64(&b, txns_applied(t));
-	t->host->send(t->ctx, to, b.data, b.size);
-	buf_fini(&b);
-}
-
-static void on_fetch(struct txns *t, engine_id from, struct reader *r)
-{
-	atom_id atom = get_u64(r);
-	seq_index index = get_u64(r);
-
-	if (r->bad)
-		return;
-	if (index <= txns_applied(t))
-		answer(t, from, atom);
-	else
-		asked_add(t, from, atom, index);
-}
-
 void fetches_message(struct txns *t, engine_id from, uint8_t type, struct reader *r)
 {
-	if (type == MSG_FETCH)
-		on_fetch(t, from, r);
-	else if (type == MSG_PIECE)
+	if (type == MSG_PIECE)
 		on_piece(t, from, r);
+	else if (type == MSG_LENT)
+		on_lent(t, from, r);
 	else
 		on_not_here(t, from, r);
 }
@@ -406,15 +572,6 @@ void fetches_turn(struct txns *t)
 		if (f->again && f->not_before <= txns_applied(t))
 			fetch_ask(t, f);
 	}
-	LIST_FOREACH_SAFE(it2, tmp2, &t->fetches->asked) {
-		struct asked *a = CONTAINER_OF(it2, struct asked, all);
-
-		if (a->index <= txns_applied(t)) {
-			list_remove(&a->all);
-			answer(t, a->from, a->atom);
-			MEM_FREE(t->mem, a);
-		}
-	}
 }
 
 void fetches_removed(struct txns *t, engine_id who)
@@ -422,16 +579,8 @@ void fetches_removed(struct txns *t, engine_id who)
 	LIST_FOREACH(it, &t->fetches->all) {
 		struct fetch *f = CONTAINER_OF(it, struct fetch, all);
 
-		if (f->from == who)
+		if (f->from == who && f->number)
 			f->again = true;
-	}
-	LIST_FOREACH_SAFE(it2, tmp2, &t->fetches->asked) {
-		struct asked *a = CONTAINER_OF(it2, struct asked, all);
-
-		if (a->from == who) {
-			list_remove(&a->all);
-			MEM_FREE(t->mem, a);
-		}
 	}
 }
 

@@ -13,8 +13,8 @@ enum msg_type {
 	MSG_JOIN = 3,        /* to the leader: a join payload */
 	MSG_SUSPECT = 4,     /* to the leader: u64 engine, text cause */
 	MSG_REPORT = 5,      /* to the leader: u64 applied, u64 need (P19) */
-	MSG_FETCH = 6,       /* to a holder: u64 atom, u64 index (P17) */
-	MSG_PIECE = 7,       /* of an image: u64 atom, u64 as_of, u32 image bytes, u32 tail bytes, u32 offset, bytes */
+	MSG_FETCH = 6,       /* to a holder: u64 atom, u64 index (P17), u32 number, u8 1: I can read your memory */
+	MSG_PIECE = 7,       /* of an image: u64 atom, u64 as_of, u32 number, u32 image bytes, u32 tail bytes, u32 offset, bytes */
 	MSG_NOT_HERE = 8,    /* u64 atom, u64 as of index */
 	MSG_PARTS = 9,       /* asks for parts: u64 engine, u64 txn, u32 attempt, u64 index after which */
 	MSG_PART = 10,       /* one: u64 index, the record */
@@ -29,7 +29,9 @@ enum msg_type {
 	MSG_VICTIM = 19,     /* R: u64 txn must end with 40P01 */
 	MSG_AUDIT = 20,      /* R: u64 index of the audit record, u8 the last piece?; (u64 atom, u32 checksum) each */
 	MSG_LATEST = 21,     /* to the leader: u64 request: applied index that covers what was acknowledged (P26) */
-	MSG_LATEST_IS = 22
+	MSG_LATEST_IS = 22,
+	MSG_LENT = 24,       /* from a holder: it lies where you can read it (lend_wire.h) */
+	MSG_HAVE = 23        /* to a holder: u64 atom, u32 number, u32 bytes that are here, or LEND_ENOUGH */
 };
 
 #endif

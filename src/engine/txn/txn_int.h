@@ -165,6 +165,7 @@ struct txns {
 	struct lock_table *locks;
 	struct peers *peers;
 	struct fetches *fetches;
+	struct lends *lends;
 	struct slots *slots;
 	struct sequences *sequences;
 	struct structures *structures; /* splits and moves */
@@ -214,12 +215,23 @@ void peers_deliver_local(struct txns *t); /* messages to itself */
 void fetches_init(struct txns *t);
 void fetches_fini(struct txns *t);
 void fetch_start(struct txns *t, atom_id atom); /* harmless when here or under way */
+void fetches_read(struct txns *t, engine_id from, uint64_t token, const void *data, size_t bytes);
 void fetches_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
 void fetches_turn(struct txns *t);
 void fetches_removed(struct txns *t, engine_id who);
 void fetches_reset(struct txns *t);
 void fetches_hold(struct txns *t, atom_id atom); /* ask to be listed */
 seq_index fetches_oldest(const struct txns *t);  /* index from which a fetch may have to replay; UINT64_MAX */
+
+/* lend.c: the holder's side */
+#define LEND_PIECE_BYTES (64u << 10) /* of the image and its tail, as one row of bytes; the last piece may be shorter */
+#define LEND_ENOUGH UINT32_MAX       /* instead of how much is here: it is not wanted any more */
+void lends_init(struct txns *t);
+void lends_fini(struct txns *t);
+void lends_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void lends_turn(struct txns *t);
+void lends_removed(struct txns *t, engine_id who);
+void lends_reset(struct txns *t);
 
 /* grant.c */
 struct held_lock {               /* what a grant said, in the coordinator */

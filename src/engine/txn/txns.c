@@ -35,6 +35,7 @@ static void on_member_removed(void *ctx, const struct member *m, uint8_t cause)
 		t->removed_at = txns_applied(t) + 1;
 	peers_removed(t, m->id);
 	fetches_removed(t, m->id);
+	lends_removed(t, m->id);
 	if (t->self && m->id != t->self) {
 		grants_removed(t, m->id);
 		sequences_removed(t, m->id);
@@ -214,6 +215,7 @@ struct txns *txns_new(const struct txns_config *cfg)
 	submit_init(t);
 	peers_init(t);
 	fetches_init(t);
+	lends_init(t);
 	grants_init(t);
 	slots_init(t);
 	sequences_init(t);
@@ -236,6 +238,7 @@ void txns_free(struct txns *t)
 	structures_fini(t);
 	slots_fini(t);
 	fetches_fini(t);
+	lends_fini(t);
 	peers_fini(t);
 	t->self = 0;
 	ddl_reset(t);
@@ -272,6 +275,7 @@ void txns_set_self(struct txns *t, engine_id self)
 	structures_reset(t);
 	slots_reset(t);
 	fetches_reset(t);
+	lends_reset(t);
 	peers_reset(t);
 	t->next_rel = 0;
 	ddl_reset(t);
@@ -299,7 +303,11 @@ void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes
 		peers_message(t, from, &r);
 		break;
 	case MSG_FETCH:
+	case MSG_HAVE:
+		lends_message(t, from, type, &r);
+		break;
 	case MSG_PIECE:
+	case MSG_LENT:
 	case MSG_NOT_HERE:
 		fetches_message(t, from, type, &r);
 		break;
@@ -319,12 +327,18 @@ void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes
 			  (unsigned long long)from, type, (unsigned long long)bytes);
 }
 
+void txns_read(struct txns *t, engine_id from, uint64_t token, const void *data, size_t bytes)
+{
+	fetches_read(t, from, token, data, bytes);
+}
+
 void txns_turn(struct txns *t)
 {
 	txns_wake(t, WAIT_APPLIED, txns_applied(t));
 	peers_deliver_local(t);
 	if (t->self) {
 		fetches_turn(t);
+		lends_turn(t);
 		grants_turn(t);
 		sequences_turn(t);
 		structures_turn(t);

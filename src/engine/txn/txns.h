@@ -14,6 +14,7 @@
 #include "engine/txn/access.h"
 
 struct txns;
+struct lend_extent { uint64_t address, key; uint32_t bytes; }; /* of remote memory */
 struct txn_host {
 	void (*send)(void *ctx, engine_id to, const void *data, size_t bytes); /* best effort */
 	/* Replay all records in (as_of, applied] on one frame; ST_LOG_GONE: the window does not reach back that far;
@@ -23,6 +24,15 @@ struct txn_host {
 	void (*kick)(void *ctx);
 	/* since the last sign of a majority of the voters (P26) */
 	uint64_t (*silence_us)(void *ctx);
+	/*
+	 * Remote memory (S9), as relay.h says it. may_read: @from's memory can be read; expect: so much will come from there.
+	 */
+	bool (*may_read)(void *ctx, engine_id from);
+	void (*expect)(void *ctx, engine_id from, size_t bytes);
+	bool (*read)(void *ctx, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token);
+	uint32_t (*expose)(void *ctx, const void *at, size_t bytes, struct lend_extent *out, uint32_t max);
+	void (*unexpose)(void *ctx, const void *at, size_t bytes);
+	void (*memory_gone)(void *ctx, const void *at, size_t bytes);
 	/* rows of views that the transaction manager does not know (engines' states, log, tree, failovers, metrics) */
 	enum status (*view_row)(void *ctx, const char *view, uint64_t at, struct arena *arena, struct cell *cells,
 				uint32_t count);
@@ -54,6 +64,8 @@ void txns_set_self(struct txns *t, engine_id self);
 void txns_replica_reset(struct txns *t);
 /* A unicast message. Malformed ones are dropped with a log line. */
 void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes);
+/* What host->read() asked for. */
+void txns_read(struct txns *t, engine_id from, uint64_t token, const void *data, size_t bytes);
 /* After a batch was applied, and at the end of each turn: what follows from it (wakes, replies, splits, submissions). */
 void txns_turn(struct txns *t);
 /* The leader may have changed: send again what is not in the log yet (P4). */
@@ -72,7 +84,8 @@ bool txns_want_parts(struct txns *t, const struct record *commit);
 seq_index txns_oldest_fetch(const struct txns *t);
 
 struct txns_stats {
-	uint64_t commits, voids, rollbacks, grants_local, grants_remote, grant_waits, fetches, fetch_bytes, splits, moves,
+	uint64_t commits, voids, rollbacks, grants_local, grants_remote, grant_waits, fetches, fetch_bytes, fetch_reads, fetch_read_bytes,
+		fetch_read_failures, lends, lend_bytes, splits, moves,
 		reserves, deadlocks, restarts, resubmits, parts;
 };
 const struct txns_stats *txns_stats(const struct txns *t);

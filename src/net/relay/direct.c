@@ -134,13 +134,11 @@ struct rlink *rdirect_link(const struct relay *r, engine_id to)
 	return t ? link_of(t) : NULL;
 }
 
-void rdirect_sent(struct relay *r, engine_id to, const struct rlink *via, size_t bytes)
+static void count_in(struct relay *r, engine_id to, size_t bytes)
 {
 	uint64_t now = relay_now(r);
 	struct traffic *t;
 
-	if (!r->cfg.direct_links || via->engine == to)
-		return; /* next to us in the tree, or already on a link of its own */
 	t = traffic_get(r, to);
 	if (now - t->since_us > WINDOW_US) {
 		t->since_us = now;
@@ -150,6 +148,18 @@ void rdirect_sent(struct relay *r, engine_id to, const struct rlink *via, size_t
 	t->messages++;
 	if ((t->bytes >= BULK_BYTES || t->messages >= HOT_MESSAGES) && !t->dialled && !t->accepted && now >= t->next_dial_us)
 		dial(r, to, t);
+}
+
+void rdirect_sent(struct relay *r, engine_id to, const struct rlink *via, size_t bytes)
+{
+	if (r->cfg.direct_links && via->engine != to) /* else next to us in the tree, or already on a link of its own */
+		count_in(r, to, bytes);
+}
+
+void rdirect_expect(struct relay *r, engine_id from, size_t bytes)
+{
+	if (r->cfg.direct_links && from != r->self && !rroute_next_to(r, from))
+		count_in(r, from, bytes);
 }
 
 enum relay_refusal rdirect_judge(struct relay *r, struct rlink *l)

@@ -521,6 +521,7 @@ const struct net_events relay_net_events = {
 	.down = on_down,
 	.drained = on_drained,
 	.turned_away = rguard_turned_away,
+	.read = relay_on_read,
 };
 
 /* -- heartbeats and limits -------------------------------------------------------------------- */

@@ -164,6 +164,7 @@ void relay_close(struct relay *r)
 	while (!list_empty(&r->links))
 		rlink_close(CONTAINER_OF(r->links.next, struct rlink, all));
 	relay_reap(r);
+	rremote_fini(r);
 	rsuspect_fini(r);
 	r->cfg.net_ops->close(r->net);
 	while (!list_empty(&r->local)) {
@@ -384,5 +385,6 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 	out->links = r->link_count;
 	out->parent_rtt_us = r->parent ? r->parent->rtt_us : 0;
 	out->direct_links = rdirect_count(r);
+	out->chunks = r->chunk_count;
 	out->strangers = r->guard.strangers;
 }

@@ -95,6 +95,8 @@ struct relay_events {
 	seq_index (*log_last)(void *ctx);  /* newest index that may be given to children */
 	seq_index (*log_first)(void *ctx); /* oldest index still here */
 	seq_index (*log_want)(void *ctx);  /* the index this engine needs next from its parent */
+	/* What relay_read() asked for; data lent until return. May be NULL. */
+	void (*read)(void *ctx, engine_id from, uint64_t token, const void *data, size_t bytes);
 };
 
 struct relay_config {
@@ -156,6 +158,24 @@ void relay_set_leader(struct relay *r, engine_id leader); /* 0 unknown; voters c
 
 /* Best effort; to self is delivered on the next progress. At most NET_MESSAGE_MAX - 24 bytes: senders cut. */
 void relay_send(struct relay *r, engine_id to, const void *data, size_t bytes);
+/* So many bytes will come from that member: is it worth a link of its own? */
+void relay_expect(struct relay *r, engine_id from, size_t bytes);
+
+/*
+ * Remote memory, over a fabric that has it and a link straight to the member: false, or 0, where that is not so, and then
+ * the other engine is asked to send. relay_expose() lets peers read memory that is there in whole aligned chunks of
+ * RELAY_CHUNK_BYTES (slabs): it says where the bytes are, in at most @max extents; each call is ended by relay_unexpose()
+ * with the same bytes. Chunks stay registered in between, at most RELAY_CHUNKS_MAX, and a peer that knows the key may still read them.
+ */
+#define RELAY_CHUNK_BYTES ((size_t)2 << 20)
+#define RELAY_CHUNKS_MAX 128
+struct relay_extent { uint64_t address, key; uint32_t bytes; };
+bool relay_can_read(const struct relay *r, engine_id from);
+bool relay_read(struct relay *r, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token);
+uint32_t relay_expose(struct relay *r, const void *at, size_t bytes, struct relay_extent *out, uint32_t max);
+void relay_unexpose(struct relay *r, const void *at, size_t bytes);
+void relay_memory_gone(struct relay *r, const void *at, size_t bytes); /* before it is given back */
+
 void relay_voter_send(struct relay *r, uint64_t voter_id, const void *data, size_t bytes);
 /* New batches are in the window: stream them to the children that wait for them. */
 void relay_log_advanced(struct relay *r);
@@ -186,6 +206,8 @@ struct relay_stats {
 	uint64_t parent_rtt_us;    /* smoothed; 0: no parent, or not measured yet */
 	uint64_t direct_links;     /* that are up, now */
 	uint64_t direct_opened;    /* by this engine */
+	uint64_t reads, read_bytes;/* of other engines' memory */
+	uint64_t chunks;           /* of own memory that are registered, now */
 	uint64_t unicast_direct;   /* messages of this engine that went over one */
 	uint64_t strangers;        /* accepted links that have not proved themselves, now */
 	uint64_t silence_max_us;   /* the longest time in which nothing came on a link; own absence does not count */

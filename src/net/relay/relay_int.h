@@ -152,6 +152,8 @@ struct local_item { struct list l; bool voter; uint64_t from; struct net_msg *ms
 
 struct candidate { engine_id id; char address[NET_ADDRESS_MAX]; };
 
+struct chunk { uintptr_t base; struct net_region *region; uint32_t uses; uint64_t used; };
+
 struct join_state {
 	bool active, accepted;
 	char (*contacts)[NET_ADDRESS_MAX];
@@ -238,6 +240,10 @@ struct relay {
 	struct map exported;     /* engine -> attach count as a pointer: what was told upward */
 	struct map changed;      /* engines to look at again before the next telling; value unused */
 
+	struct chunk chunks[RELAY_CHUNKS_MAX]; /* remote.c */
+	uint32_t chunk_count;
+	uint64_t chunk_uses;
+	bool chunk_refused;      /* said once */
 	struct map traffic;      /* engine -> struct traffic: direct.c */
 
 	struct list suspects;
@@ -378,6 +384,15 @@ void rdirect_drop(struct relay *r);          /* all: this engine is another now 
 void rdirect_members_changed(struct relay *r);
 uint32_t rdirect_count(const struct relay *r); /* that are up */
 void rdirect_fini(struct relay *r);
+
+void rdirect_expect(struct relay *r, engine_id from, size_t bytes);
+
+/* route.c */
+struct rlink *rroute_next_to(struct relay *r, engine_id to); /* a link straight to it, ready; NULL: there is none */
+
+/* remote.c: memory that peers read, and reads of theirs */
+void relay_on_read(void *ctx, struct net_link *net, uint64_t token, const void *data, size_t bytes);
+void rremote_fini(struct relay *r);
 
 /* log.c: the log streams */
 void relay_log_pump(struct rlink *l);

@@ -286,6 +286,16 @@ static struct rlink *next_hop(struct relay *r, engine_id *to, const struct rlink
 	return l;
 }
 
+struct rlink *rroute_next_to(struct relay *r, engine_id to)
+{
+	struct rlink *l = rdirect_link(r, to);
+	bool here;
+
+	if (!l && to != ENGINE_LEADER)
+		l = next_hop(r, &to, NULL, &here);
+	return l && l->state == RLINK_READY && l->engine == to ? l : NULL;
+}
+
 static void forward(struct relay *r, const struct relay_unicast_head *head,
 		    const struct rlink *from, const void *data, size_t bytes)
 {

@@ -34,10 +34,11 @@ struct sim_end {
 	struct sim_host *host;           /* NULL: an address where no host is */
 	enum end_state state;
 	bool was_over;                   /* backlog was over NET_BACKLOG_LOW */
+	uint32_t reads;                  /* under way */
 	struct list all;                 /* in the transport */
 };
 
-enum item_kind { ITEM_ACCEPT, ITEM_UP, ITEM_MESSAGE, ITEM_DOWN, ITEM_DRAINED };
+enum item_kind { ITEM_ACCEPT, ITEM_UP, ITEM_MESSAGE, ITEM_DOWN, ITEM_DRAINED, ITEM_READ, ITEM_READ_DONE };
 
 /* Something on its way to an end. */
 struct sim_item {
@@ -48,7 +49,11 @@ struct sim_item {
 	struct net_msg *msg;
 	enum status why;
 	uint64_t due_us;
+	uint64_t address, key, token; /* of a read; msg is what it brings */
+	uint32_t bytes;
 };
+
+struct sim_region { struct net_region region; struct list all; size_t bytes; };
 
 /* dirs[i] leads from ends[i] to the other end. */
 struct sim_dir {
@@ -100,6 +105,7 @@ struct sim_transport {
 	struct net_config cfg;
 	struct sim_host *host;
 	struct list links; /* sim_end.all */
+	struct list regions;
 	bool dead;         /* its host crashed */
 	bool in_progress;
 };
@@ -113,7 +119,8 @@ struct sim_net {
 	VEC(struct sim_host *) hosts;
 	struct map pairs; /* (from, to) -> struct sim_pair */
 	struct list conns, ready;
-	uint64_t orders;
+	uint64_t orders, keys;
+	bool remote_read;
 	struct sim_net_counters counters;
 };
 
@@ -127,6 +134,8 @@ void sim_dir_push(struct sim_conn *c, uint8_t d, struct sim_item *it);
 void sim_dir_drop(struct sim_conn *c, uint8_t d, bool flight_too);
 /* ends[e] is closed by its owner or its host's end; the other one hears of it. */
 void sim_end_close(struct sim_conn *c, uint8_t e);
+/* A read that arrived at its memory: what is there now is on its way back. False: it may not be read. */
+bool sim_read_serve(struct sim_conn *c, const struct sim_item *it);
 struct sim_item *sim_item_new(struct sim_net *sn, enum item_kind kind, uint8_t to);
 void sim_item_free(struct sim_net *sn, struct sim_item *it);
 void sim_ready_push(struct sim_conn *c, struct sim_item *it); /* to its end's host */

@@ -161,6 +161,11 @@ void sim_net_block(struct sim_net *sn, const struct sim_host *from, const struct
 	pair_get(sn, from, to)->blocked = on;
 }
 
+void sim_net_set_remote_read(struct sim_net *sn, bool on)
+{
+	sn->remote_read = on;
+}
+
 void sim_net_block_both(struct sim_net *sn, const struct sim_host *a, const struct sim_host *b,
 			bool on)
 {
@@ -389,6 +394,14 @@ static void dir_event(struct sim_conn *c, uint8_t d, uint64_t now_us)
 	if (it->kind == ITEM_DOWN) {
 		sim_item_free(sn, it);
 		end_kill(c, !d, ST_CONNECTION);
+	} else if (it->kind == ITEM_READ) {
+		bool served = sim_read_serve(c, it);
+
+		sim_item_free(sn, it);
+		if (!served) { /* as a queue pair that was denied: it is of no use any more */
+			sim_conn_break(c, false);
+			return;
+		}
 	} else {
 		sim_ready_push(c, it);
 	}

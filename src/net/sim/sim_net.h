@@ -46,7 +46,8 @@ struct sim_faults {
 #define SIM_NET_COUNTERS(X)                                                                      \
 	X(dials) X(refused) X(dial_timeouts) X(accepted) X(sent) X(delivered) X(dropped)         \
 	X(spikes) X(losses) X(duplicates) X(reorders) X(breaks) X(half_opens) X(blocked)         \
-	X(crashes) X(power_losses) X(restarts) X(pauses) X(resumes) X(datagrams) X(datagrams_lost)
+	X(crashes) X(power_losses) X(restarts) X(pauses) X(resumes) X(datagrams) X(datagrams_lost)     \
+	X(reads) X(reads_denied)
 struct sim_net_counters {
 #define X(name) uint64_t name;
 	SIM_NET_COUNTERS(X)
@@ -59,6 +60,9 @@ void sim_net_free(struct sim_net *sn); /* every host's transport is closed befor
 uint64_t sim_net_next_us(const struct sim_net *sn); /* time of the next event; UINT64_MAX: none */
 int sim_net_run(struct sim_net *sn, uint64_t now_us); /* does what is due; how many events */
 const struct sim_net_counters *sim_net_counters(const struct sim_net *sn);
+
+/* Transports that are opened from now on have remote memory, which is read without its engine's doing (paused or not). */
+void sim_net_set_remote_read(struct sim_net *sn, bool on);
 
 /* Faults of all pairs that have none of their own; and of one direction (NULL: as all again). */
 void sim_net_set_faults(struct sim_net *sn, const struct sim_faults *f);

@@ -50,9 +50,11 @@ static enum status sim_open(const struct net_config *cfg, struct net **net_out, 
 	struct sim_transport *t = MEM_NEW(cfg->mem, struct sim_transport);
 
 	t->net.ops = &net_ops_sim;
+	t->net.remote_read = h->sn->remote_read;
 	t->cfg = *cfg;
 	t->host = h;
 	list_init(&t->links);
+	list_init(&t->regions);
 	h->transport = t;
 	*net_out = &t->net;
 	return ST_OK;
@@ -63,6 +65,77 @@ static void sim_close_link(struct net_link *link)
 	struct sim_end *end = end_of(link);
 
 	sim_end_close(end->conn, end_number(end));
+}
+
+/* -- remote memory ---------------------------------------------------------------------------- */
+
+static enum status sim_expose(struct net *net, const void *base, size_t bytes, struct net_region **out)
+{
+	struct sim_transport *t = transport_of(net);
+	struct sim_region *g = MEM_NEW(t->cfg.mem, struct sim_region);
+
+	g->region.address = (uint64_t)(uintptr_t)base;
+	g->region.key = ++t->host->sn->keys;
+	g->bytes = bytes;
+	list_push_back(&t->regions, &g->all);
+	*out = &g->region;
+	return ST_OK;
+}
+
+static void sim_unexpose(struct net *net, struct net_region *region)
+{
+	struct sim_region *g = CONTAINER_OF(region, struct sim_region, region);
+
+	list_remove(&g->all);
+	MEM_FREE(transport_of(net)->cfg.mem, g);
+}
+
+static bool sim_read(struct net_link *link, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token)
+{
+	struct sim_end *end = end_of(link);
+	struct sim_conn *c = end->conn;
+	struct sim_item *it;
+
+	ASSERT_OP(bytes, <=, NET_READ_MAX);
+	if (end->state != END_UP || end->reads >= NET_READS_MAX)
+		return false;
+	end->reads++;
+	if (c->broken)
+		return true;
+	it = sim_item_new(c->sn, ITEM_READ, !end_number(end));
+	it->address = address;
+	it->key = key;
+	it->bytes = bytes;
+	it->token = token;
+	c->sn->counters.reads++;
+	sim_dir_push(c, end_number(end), it);
+	return true;
+}
+
+bool sim_read_serve(struct sim_conn *c, const struct sim_item *it)
+{
+	const struct sim_transport *t = c->ends[it->to].transport;
+	struct sim_item *back;
+
+	if (!t)
+		return true; /* nobody is there to say no */
+	LIST_FOREACH(l, (struct list *)&t->regions) {
+		const struct sim_region *g = CONTAINER_OF(l, struct sim_region, all);
+
+		if (g->region.key != it->key)
+			continue;
+		if (it->address < g->region.address || it->bytes > g->bytes ||
+		    it->address - g->region.address > g->bytes - it->bytes)
+			break;
+		back = sim_item_new(c->sn, ITEM_READ_DONE, !it->to);
+		back->token = it->token;
+		back->msg = net_msg_new(c->sn->mem, it->bytes);
+		memcpy(back->msg->data, (const void *)(uintptr_t)it->address, it->bytes);
+		sim_dir_push(c, it->to, back);
+		return true;
+	}
+	c->sn->counters.reads_denied++;
+	return false;
 }
 
 static void sim_close(struct net *net)
@@ -81,6 +154,8 @@ static void sim_close(struct net *net)
 			sim_schedule(it->conn, EVENT_REFUSED, 0, clock_now_us(&h->sn->clock));
 		sim_item_free(h->sn, it);
 	}
+	while (!list_empty(&t->regions))
+		sim_unexpose(net, &CONTAINER_OF(t->regions.next, struct sim_region, all)->region);
 	h->transport = NULL;
 	MEM_FREE(t->cfg.mem, t);
 }
@@ -241,6 +316,16 @@ static void deliver(struct sim_transport *t, struct sim_item *it)
 		t->cfg.events->down(t->cfg.ctx, &end->link, it->why);
 		sim_conn_unref(c);
 		break;
+	case ITEM_READ: /* served where it arrives */
+		break;
+	case ITEM_READ_DONE:
+		if (end->state != END_UP)
+			break;
+		end->reads--;
+		end->link.rx_bytes += it->msg->bytes;
+		if (t->cfg.events->read)
+			t->cfg.events->read(t->cfg.ctx, &end->link, it->token, it->msg->data, it->msg->bytes);
+		break;
 	case ITEM_DRAINED:
 		/* What was sent since then will be told when it has drained, too. */
 		if (end->state == END_UP && end->link.backlog_bytes <= NET_BACKLOG_LOW)
@@ -297,4 +382,7 @@ const struct net_ops net_ops_sim = {
 	.progress = sim_progress,
 	.wait_fd = sim_wait_fd,
 	.try_wait = sim_try_wait,
+	.expose = sim_expose,
+	.unexpose = sim_unexpose,
+	.read = sim_read,
 };

@@ -105,7 +105,7 @@ MUST_CHECK enum status access_drop_relation(struct access *a, rel_id id, struct 
 struct access_want { uint16_t attno; uint8_t phys; const struct cell *missing; }; /* as struct col_want */
 
 /* A position in a scan of a table in order of row id; zero-initialise. Survives waits. */
-struct access_scan { row_id next; uint32_t overlay_at; uint8_t stage; };
+struct access_scan { row_id next; uint32_t overlay_at; uint8_t stage; uint32_t ahead; atom_id missed; };
 /*
  * The next vector: up to VEC_ROWS slots; out[i] and row_ids_out have an element per slot, sel_out lists the
  * *sel_count_out slots that are live (own writes included). ST_OK (maybe with no live slot), ST_END, ST_WAIT,

@@ -4,6 +4,8 @@
  */
 #include "engine/txn/txn_int.h"
 
+#define SCAN_AHEAD_MAX 16 /* atoms that a scan has fetched before it comes to them */
+
 static enum status too_old(struct error *err)
 {
 	error_set(err, ST_SNAPSHOT_TOO_OLD, "snapshot too old");
@@ -201,6 +203,30 @@ static enum status scan_overlay(struct access *a, const struct table_def *def, s
 	return ST_OK;
 }
 
+/*
+ * A scan met an atom that is not here. Those behind it will be wanted next: several are on their way at a time, more
+ * each time that it comes to one that is missing, since a scan that ends soon shall not have fetched much in vain.
+ */
+static void fetch_ahead(struct access *a, const struct table_def *def, struct access_scan *scan, const struct route *route)
+{
+	struct route r = *route;
+	atom_id need = 0;
+
+	fetch_start(a->t, route->atom);
+	for (uint32_t i = 0; i < scan->ahead; i++) {
+		if (r.hi <= r.lo || replica_route_row(a->t->rp, def->storage, r.hi, &r, &need) != ST_OK)
+			break;
+		if (!r.frame)
+			fetch_start(a->t, r.atom);
+	}
+	if (route->atom == scan->missed)
+		return;
+	scan->missed = route->atom;
+	scan->ahead = scan->ahead ? scan->ahead * 2 : 2;
+	if (scan->ahead > SCAN_AHEAD_MAX)
+		scan->ahead = SCAN_AHEAD_MAX;
+}
+
 enum status access_scan_next(struct access *a, const struct table_def *def, struct access_scan *scan,
 			     const struct access_want *want, uint32_t want_count, struct arena *arena,
 			     struct vec *out, row_id *row_ids_out, uint16_t *sel_out, uint32_t *sel_count_out,
@@ -222,6 +248,8 @@ enum status access_scan_next(struct access *a, const struct table_def *def, stru
 			scan->stage = 1;
 			break;
 		}
+		if (st == ST_OK && !route.frame)
+			fetch_ahead(a, def, scan, &route);
 		st = route_ready(a, st, &route, need);
 		if (st)
 			return st;

@@ -124,6 +124,7 @@ static void engine_config_fill(struct process *p, struct loop *l, struct engine_
 		.memory_bytes = o->memory_bytes,
 		.fan_out = (uint32_t)o->fan_out,
 		.direct_links = (uint32_t)o->direct_links,
+		.remote_bytes = o->remote_bytes,
 		.heartbeat_us = o->heartbeat_ms * 1000,
 		.heartbeat_limit_us = o->heartbeat_limit_ms * 1000,
 		.stale_read_limit_us = o->stale_read_limit_ms * 1000,

@@ -54,6 +54,8 @@ static const struct opt opts[] = {
 	NUMBER("fan-out", fan_out, "N", 1, 64, "children of an engine in the relay tree"),
 	NUMBER("direct-links", direct_links, "N", 0, 1024,
 	       "links to other engines beside the tree, for bulk and busy peers, at most (default 16; 0: none)"),
+	BYTES("remote-memory", remote_bytes, 0,
+	      "memory registered for others to read, where the fabric can (default 256M; 0: images are sent)"),
 	TEXT("poll", poll, "HOW", "adaptive (default): look for work a little before sleeping; busy: never sleep; block"),
 	NUMBER("spin-us", spin_us, "US", 0, 1000000, "adaptive: look for work this long at most (default 50)"),
 	NUMBER("heartbeat-ms", heartbeat_ms, "MS", 1, 3600000, "between signs of life"),
@@ -65,6 +67,7 @@ static const struct opt opts[] = {
 	BYTES("window-bytes", window_bytes, 1u << 20, "of the log kept in memory for engines behind (default 64M)"),
 	TEXT("config", config, "FILE", "key = value lines of these flags; the command line wins"),
 };
+#define REMOTE_BYTES_DEFAULT (UINT64_C(256) << 20)
 #define OPT_COUNT (sizeof opts / sizeof opts[0])
 
 static void help(const char *command, bool archive)
@@ -406,6 +409,7 @@ int engine_opts_read(struct engine_opts *o, const char *command, int argc, char 
 	if (o->secret_file && secret_read(o, arena, &err) != ST_OK)
 		return cli_fail_error("cannot read the cluster's secret", &err);
 	default_number(&o->spin_us, SPIN_LIMIT_DEFAULT_US);
+	default_number(&o->remote_bytes, REMOTE_BYTES_DEFAULT);
 	default_number(&o->direct_links, RELAY_DIRECT_LINKS_DEFAULT);
 	for (size_t i = 0; i < OPT_COUNT; i++)
 		if (opts[i].type != TYPE_TEXT)

@@ -483,7 +483,7 @@ static void bare_down(void *ctx, struct net_link *link, enum status why)
 
 static enum status bare_open(struct tree_world *w, struct error *err)
 {
-	static const struct net_events events = {bare_accepted, bare_link, bare_message, bare_down, bare_link, NULL};
+	static const struct net_events events = {bare_accepted, bare_link, bare_message, bare_down, bare_link, NULL, NULL};
 	char bound[NET_ADDRESS_MAX];
 
 	for (uint32_t i = 0; i < w->cfg.engines; i++) {

@@ -51,9 +51,9 @@ static bool host_may_read(void *ctx, engine_id from)
 	return relay_can_read(((struct engine *)ctx)->relay, from);
 }
 
-static void host_expect(void *ctx, engine_id from, size_t bytes)
+static bool host_expect(void *ctx, engine_id from, size_t bytes)
 {
-	relay_expect(((struct engine *)ctx)->relay, from, bytes);
+	return relay_expect(((struct engine *)ctx)->relay, from, bytes);
 }
 
 static bool host_read(void *ctx, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token)
@@ -242,6 +242,7 @@ static enum status relay_start(struct engine *e, struct error *err)
 		.mcast_ops = e->cfg.mcast_ops,
 		.fan_out = e->cfg.fan_out,
 		.direct_links = e->cfg.direct_links,
+		.remote_bytes = e->cfg.remote_bytes,
 		.heartbeat_us = e->cfg.heartbeat_us,
 		.heartbeat_limit_us = e->cfg.heartbeat_limit_us,
 	};

@@ -47,6 +47,7 @@ struct engine_config {
 	uint64_t memory_bytes;         /* 0: 4 GiB */
 	uint32_t fan_out;
 	uint32_t direct_links;         /* at most; 0: none */
+	uint64_t remote_bytes;         /* of memory that others may read, at most; 0: none */
 	uint64_t heartbeat_us, heartbeat_limit_us, stale_read_limit_us, deadlock_timeout_us; /* 0: defaults */
 	uint64_t checkpoint_bytes;     /* journal bytes between checkpoints; 0: 64 MiB */
 	uint64_t window_bytes;         /* of the log kept in memory for others; 0: 64 MiB */

@@ -175,6 +175,7 @@ void node_start(struct node *n)
 		.disk = n->disk,
 		.memory_bytes = 256u << 20,
 		.direct_links = w->direct_links,
+		.remote_bytes = 4u << 20, /* two chunks: their places are given to others */
 		.checkpoint_bytes = w->checkpoint_bytes,
 		.window_bytes = w->window_bytes,
 		.deadlock_timeout_us = MILLIS(200),

@@ -69,7 +69,7 @@ void rig_open(struct rig *r, uint32_t n)
 				    .sql_address = "", .location = "", .contacts = contacts, .net_ops = &net_ops_sim,
 				    .net_backend = e->host, .store_ops = &store_ops_sim, .dir = "", .disk = e->disk,
 				    .memory_bytes = 256u << 20, .checkpoint_bytes = r->checkpoint_bytes,
-				    .deadlock_timeout_us = 200000, .direct_links = 4, .ctx = e};
+				    .deadlock_timeout_us = 200000, .direct_links = 4, .remote_bytes = 16u << 20, .ctx = e};
 	struct pg_server_config pc = {.mem = &e->mem, .log = &e->log, .ctx = e, .gate = gate, .secret = secret};
 
 	for (uint32_t i = 0; n && i < r->count; i++)

@@ -17,7 +17,8 @@
 #define FETCHES_MAX 64
 #define EXPECT_BYTES (32u << 10)  /* before a holder said how much it is */
 #define READ_BYTES (64u << 10)    /* of one read of a holder's memory */
-#define READS_IN_FLIGHT 4         /* of one image */
+#define READS_IN_FLIGHT 8         /* of one image */
+#define READ_WAIT_US 100000       /* for a link over which it can be read */
 #define READ_FAILURES_MAX 2       /* S9: then it is to be sent */
 #define FETCH_IMAGE_MAX (256u << 20)
 #define HOLD_DELAY_US 5000   /* collects atoms for one record; P15 allows 100 ms */
@@ -29,6 +30,7 @@ struct remote {                  /* an image in a holder's memory (lend_wire.h) 
 	struct lend_extent extents[LEND_EXTENTS_MAX];
 	uint32_t extent_count, extent_at, extent_used; /* what is asked for up to */
 	uint32_t asked, here;    /* of the image, in bytes */
+	uint32_t flying_bytes;   /* between the two */
 	uint32_t index;          /* of the newest read */
 	struct part_read parts[READS_IN_FLIGHT];
 	struct lend_preface first;
@@ -40,7 +42,7 @@ struct fetch {
 	atom_id atom;
 	engine_id from;
 	uint32_t attempt;
-	uint64_t asked_us;
+	uint64_t began_us, asked_us;
 	seq_index asked_index;   /* R: the window must reach back to it */
 	seq_index as_of;
 	uint32_t number;         /* of the request that is under way; 0: none is */
@@ -58,6 +60,9 @@ struct fetches {
 	struct list all;
 	struct map by_atom;
 	uint32_t number, under_way; /* the last request's; how many have an answer to come */
+	struct flow flow;       /* of what is read, over all images */
+	uint32_t reading_bytes;
+	uint64_t timed, timed_us;   /* one read at a time: its token, when it was asked for; 0: none */
 	struct timer timer, hold_timer;
 	VEC(atom_id) to_hold;
 	VEC(struct future) futures;
@@ -96,6 +101,7 @@ void fetches_init(struct txns *t)
 	t->fetches = MEM_NEW(t->mem, struct fetches);
 	list_init(&t->fetches->all);
 	map_init(&t->fetches->by_atom, t->mem);
+	flow_init(&t->fetches->flow);
 	timer_init(&t->fetches->timer, timer_fire, t);
 	timer_init(&t->fetches->hold_timer, hold_fire, t);
 }
@@ -110,8 +116,12 @@ static void answer_drop(struct txns *t, struct fetch *f)
 {
 	if (f->number)
 		t->fetches->under_way--;
-	if (f->remote)
+	if (f->remote) {
+		t->fetches->reading_bytes -= f->remote->flying_bytes;
+		if (t->fetches->timed >> 32 == f->number)
+			t->fetches->timed = 0;
 		MEM_FREE(t->mem, f->remote);
+	}
 	f->remote = NULL;
 	mem_free(t->mem, f->have, piece_count(f));
 	mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
@@ -218,7 +228,12 @@ static void fetch_ask(struct txns *t, struct fetch *f)
 		}
 	if (!n)
 		return; /* nobody has it now: an archive may come back */
-	f->from = holders[f->attempt++ % n];
+	f->from = holders[f->attempt % n];
+	if (t->host->expect(t->ctx, f->from, EXPECT_BYTES) && txns_now(t) - f->began_us < READ_WAIT_US) {
+		f->again = true;
+		return;
+	}
+	f->attempt++;
 	f->asked_index = txns_applied(t);
 	if (++t->fetches->number == 0)
 		t->fetches->number = 1;
@@ -230,7 +245,6 @@ static void fetch_ask(struct txns *t, struct fetch *f)
 	put_u64(&b, f->asked_index);
 	put_u32(&b, f->number);
 	put_u8(&b, f->read_failures < READ_FAILURES_MAX && t->host->may_read(t->ctx, f->from));
-	t->host->expect(t->ctx, f->from, EXPECT_BYTES);
 	t->host->send(t->ctx, f->from, b.data, b.size);
 	buf_fini(&b);
 }
@@ -243,6 +257,7 @@ void fetch_start(struct txns *t, atom_id atom)
 		return;
 	f = MEM_NEW(t->mem, struct fetch);
 	f->atom = atom;
+	f->began_us = txns_now(t);
 	list_push_back(&t->fetches->all, &f->all);
 	map_put(&t->fetches->by_atom, atom, f);
 	f->again = true;
@@ -391,6 +406,12 @@ static bool part_read(struct txns *t, struct fetch *f, struct part_read *p)
 	if (!t->host->read(t->ctx, f->from, x->address + m->extent_used, x->key, p->bytes, token_of(f)))
 		return false;
 	m->asked += p->bytes;
+	m->flying_bytes += p->bytes;
+	t->fetches->reading_bytes += p->bytes;
+	if (!t->fetches->timed) {
+		t->fetches->timed = token_of(f);
+		t->fetches->timed_us = txns_now(t);
+	}
 	m->extent_used += p->bytes;
 	if (m->extent_used == x->bytes) {
 		m->extent_at++;
@@ -406,7 +427,8 @@ static void read_on(struct txns *t, struct fetch *f)
 	bool ok = true;
 
 	for (uint32_t i = 0; i < READS_IN_FLIGHT && ok && m->asked < f->image_bytes; i++)
-		if (!m->parts[i].index)
+		if (!m->parts[i].index && (!t->fetches->reading_bytes ||
+					   t->fetches->reading_bytes + READ_BYTES <= t->fetches->flow.bytes))
 			ok = part_read(t, f, &m->parts[i]);
 	if (ok && m->here == f->image_bytes && !m->ending) {
 		m->ending = true;
@@ -488,14 +510,25 @@ static void part_here(struct txns *t, struct fetch *f, uint32_t index, const voi
 			continue;
 		memcpy(f->bytes + p->at, data, bytes);
 		m->here += p->bytes;
+		m->flying_bytes -= p->bytes;
+		t->fetches->reading_bytes -= p->bytes;
 		p->index = 0;
 		break;
+	}
+	if (t->fetches->timed == ((uint64_t)f->number << 32 | index)) {
+		flow_took(&t->fetches->flow, now - t->fetches->timed_us);
+		t->fetches->timed = 0;
 	}
 	if (now - m->told_us >= FETCH_RETRY_US) { /* it takes long: it shall stay lent */
 		m->told_us = now;
 		say_have(t, f->from, f->atom, f->number, m->here);
 	}
-	read_on(t, f);
+	LIST_FOREACH(it, &t->fetches->all) { /* what waits for room, first begun first */
+		struct fetch *other = CONTAINER_OF(it, struct fetch, all);
+
+		if (other->remote && other->remote->began)
+			read_on(t, other);
+	}
 }
 
 void fetches_read(struct txns *t, engine_id from, uint64_t token, const void *data, size_t bytes)

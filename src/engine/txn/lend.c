@@ -48,8 +48,8 @@ struct lent {
 struct lane {
 	engine_id to;
 	struct list lents;
-	uint32_t window_bytes, flying_bytes; /* flying: sent, and not known to be there */
-	uint64_t least_us;       /* that a piece needed; 0: not known */
+	struct flow flow;
+	uint32_t flying_bytes;   /* sent, and not known to be there */
 	/* one piece at a time is timed */
 	uint32_t timed_number, timed_end;
 	uint64_t timed_us;       /* 0: none */
@@ -214,30 +214,39 @@ static void lane_pump(struct txns *t, struct lane *lane)
 		struct lent *l = CONTAINER_OF(it, struct lent, all);
 
 		while (!l->preface && l->sent < total_bytes(l)) {
-			if (lane->flying_bytes && lane->flying_bytes + LEND_PIECE_BYTES > lane->window_bytes)
+			if (lane->flying_bytes && lane->flying_bytes + LEND_PIECE_BYTES > lane->flow.bytes)
 				return;
 			piece_send(t, lane, l);
 		}
 	}
 }
 
+void flow_init(struct flow *w)
+{
+	w->bytes = WINDOW_FIRST_BYTES;
+	w->least_us = 0;
+}
+
+void flow_took(struct flow *w, uint64_t took_us)
+{
+	if (!w->least_us || took_us < w->least_us)
+		w->least_us = took_us + 1;
+	else /* the way may have become longer */
+		w->least_us += (took_us - w->least_us) / 64;
+	if (took_us > w->least_us + SLOW_US) {
+		COVER(LEND_SLOW);
+		w->bytes /= 2;
+		if (w->bytes < LEND_PIECE_BYTES)
+			w->bytes = LEND_PIECE_BYTES;
+	} else if (took_us <= w->least_us + QUICK_US && w->bytes < WINDOW_MAX_BYTES) {
+		w->bytes += LEND_PIECE_BYTES;
+	}
+}
+
 static void lane_timed(struct txns *t, struct lane *lane)
 {
-	uint64_t took = txns_now(t) - lane->timed_us;
-
+	flow_took(&lane->flow, txns_now(t) - lane->timed_us);
 	lane->timed_us = 0;
-	if (!lane->least_us || took < lane->least_us)
-		lane->least_us = took + 1;
-	else /* the way may have become longer */
-		lane->least_us += (took - lane->least_us) / 64;
-	if (took > lane->least_us + SLOW_US) {
-		COVER(LEND_SLOW);
-		lane->window_bytes /= 2;
-		if (lane->window_bytes < LEND_PIECE_BYTES)
-			lane->window_bytes = LEND_PIECE_BYTES;
-	} else if (took <= lane->least_us + QUICK_US && lane->window_bytes < WINDOW_MAX_BYTES) {
-		lane->window_bytes += LEND_PIECE_BYTES;
-	}
 }
 
 static struct lent *lent_find(struct lane *lane, atom_id atom)
@@ -358,7 +367,7 @@ static void lend(struct txns *t, engine_id to, struct frame *f, uint32_t number,
 	if (!lane) {
 		lane = MEM_NEW(t->mem, struct lane);
 		lane->to = to;
-		lane->window_bytes = WINDOW_FIRST_BYTES;
+		flow_init(&lane->flow);
 		list_init(&lane->lents);
 		map_put(&t->lends->lanes, to, lane);
 	}

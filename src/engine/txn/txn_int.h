@@ -226,6 +226,10 @@ seq_index fetches_oldest(const struct txns *t);  /* index from which a fetch may
 /* lend.c: the holder's side */
 #define LEND_PIECE_BYTES (64u << 10) /* of the image and its tail, as one row of bytes; the last piece may be shorter */
 #define LEND_ENOUGH UINT32_MAX       /* instead of how much is here: it is not wanted any more */
+/* How much may be on its way at a time: as much as comes through without waiting. */
+struct flow { uint32_t bytes; uint64_t least_us; /* that a piece needed; 0: not known */ };
+void flow_init(struct flow *w);
+void flow_took(struct flow *w, uint64_t took_us); /* of one piece; one is timed at a time */
 void lends_init(struct txns *t);
 void lends_fini(struct txns *t);
 void lends_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);

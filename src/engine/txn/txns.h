@@ -25,10 +25,11 @@ struct txn_host {
 	/* since the last sign of a majority of the voters (P26) */
 	uint64_t (*silence_us)(void *ctx);
 	/*
-	 * Remote memory (S9), as relay.h says it. may_read: @from's memory can be read; expect: so much will come from there.
+	 * Remote memory (S9), as relay.h says it. may_read: @from's memory can be read; expect: so much
+	 * will come from there; true: its memory can be read soon.
 	 */
 	bool (*may_read)(void *ctx, engine_id from);
-	void (*expect)(void *ctx, engine_id from, size_t bytes);
+	bool (*expect)(void *ctx, engine_id from, size_t bytes);
 	bool (*read)(void *ctx, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token);
 	uint32_t (*expose)(void *ctx, const void *at, size_t bytes, struct lend_extent *out, uint32_t max);
 	void (*unexpose)(void *ctx, const void *at, size_t bytes);

@@ -20,6 +20,7 @@
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_eq.h>
 #include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
 
 #include "base/list.h"
 #include "base/mac.h"
@@ -40,7 +41,7 @@
 #define OFI_CQ_ENTRIES 4096
 #define OFI_API FI_VERSION(1, 17)
 
-enum ofi_op_kind { OFI_RECV, OFI_RECV_PLACE, OFI_SEND_BUFFER, OFI_SEND_DIRECT };
+enum ofi_op_kind { OFI_RECV, OFI_RECV_PLACE, OFI_SEND_BUFFER, OFI_SEND_DIRECT, OFI_READ };
 
 struct ofi_op {
 	struct fi_context2 context; /* the fabric's (FI_CONTEXT2) */
@@ -52,7 +53,13 @@ struct ofi_op {
 	uint32_t bytes;
 	struct fid_mr *mr;          /* of data, where the fabric wants memory registered */
 	uint8_t *data;              /* a piece; OFI_RECV_PLACE: in the message; NULL in OFI_SEND_DIRECT */
+	uint64_t token;             /* OFI_READ */
 };
+
+struct ofi_region { struct net_region region; struct fid_mr *mr; };
+
+/* A read that the fabric was not given yet. */
+struct ofi_read { uint64_t address, key, token; uint32_t bytes; };
 
 enum ofi_state { OFI_DIALLING, OFI_ACCEPTING, OFI_UP, OFI_BROKEN, OFI_CLOSED };
 
@@ -73,6 +80,8 @@ struct ofi_link {
 	struct net_out out;
 	struct net_in in;
 	struct list ops;
+	struct ofi_read reads[NET_READS_MAX]; /* a ring: read_count from read_at on wait */
+	uint32_t read_at, read_count, reading; /* reading: all that are under way, these included */
 	uint32_t tx_pieces;
 	uint32_t rx_posted, rx_buffers; /* receives that wait; buffers for them, also those in idle */
 	struct list idle;            /* of the buffers, those that are not posted */
@@ -98,6 +107,7 @@ struct ofi_net {
 	struct list pool;            /* free send buffers */
 	uint32_t buffers;
 	uint32_t dialling;
+	uint64_t keys;               /* asked for, where the fabric lets us choose */
 	uint32_t drained_pending;
 	uint32_t turns;
 	struct {
@@ -133,6 +143,7 @@ int ofi_link_flush(struct ofi_link *l);
 void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok);
 void ofi_links_reap(struct ofi_net *n);
 void ofi_pool_fini(struct ofi_net *n);
+bool ofi_link_read(struct net_link *link, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token);
 int ofi_link_redial(struct ofi_link *l, const void *param, size_t bytes); /* by a new endpoint */
 
 /* ofi_gate.c: private data of connection requests; each returns how many bytes to send, 0: none */

@@ -25,7 +25,7 @@ static struct ofi_op *op_new(struct ofi_net *n, bool with_data)
 		return op;
 	op->data = mem_try_alloc(n->cfg.mem, piece_bytes(n));
 	if (op->data && n->register_memory &&
-	    fi_mr_reg(n->domain, op->data, piece_bytes(n), FI_SEND | FI_RECV, 0, 0, 0, &op->mr,
+	    fi_mr_reg(n->domain, op->data, piece_bytes(n), FI_SEND | FI_RECV | FI_READ, 0, 0, 0, &op->mr,
 		      NULL) != 0) {
 		mem_free(n->cfg.mem, op->data, piece_bytes(n));
 		op->data = NULL;
@@ -79,6 +79,7 @@ static struct ofi_op *buffer_get(struct ofi_net *n)
 static void buffer_put(struct ofi_net *n, struct ofi_op *op)
 {
 	op->link = NULL;
+	op->kind = OFI_SEND_BUFFER;
 	POISON(op->data, piece_bytes(n));
 	list_remove(&op->l);
 	list_push_front(&n->pool, &op->l);
@@ -253,7 +254,7 @@ void ofi_links_reap(struct ofi_net *n)
 		while (!list_empty(&l->ops)) {
 			struct ofi_op *op = CONTAINER_OF(l->ops.next, struct ofi_op, l);
 
-			if (op->kind == OFI_SEND_BUFFER)
+			if (op->kind == OFI_SEND_BUFFER || op->kind == OFI_READ)
 				buffer_put(n, op);
 			else
 				op_free(n, op);
@@ -374,7 +375,45 @@ static int flush_direct(struct ofi_link *l, const uint8_t *data, struct net_msg 
 	return 0;
 }
 
-/* Gives the fabric what it takes of the queue. Returns how many pieces. */
+bool ofi_link_read(struct net_link *link, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token)
+{
+	struct ofi_link *l = CONTAINER_OF(link, struct ofi_link, link);
+
+	ASSERT_OP(bytes, <=, NET_READ_MAX);
+	if (l->state != OFI_UP || l->reading >= NET_READS_MAX)
+		return false;
+	l->reads[(l->read_at + l->read_count++) % NET_READS_MAX] = (struct ofi_read){address, key, token, bytes};
+	l->reading++;
+	if (list_empty(&l->dirty))
+		list_push_back(&l->net->dirty, &l->dirty);
+	return true;
+}
+
+static int flush_read(struct ofi_link *l)
+{
+	const struct ofi_read *r = &l->reads[l->read_at];
+	struct ofi_op *op = buffer_get(l->net);
+	int rc;
+
+	if (!op)
+		return -FI_EAGAIN;
+	op->kind = OFI_READ;
+	op->bytes = r->bytes;
+	op->token = r->token;
+	rc = (int)fi_read(l->ep, op->data, r->bytes, op_desc(op), 0, r->address, r->key, &op->context);
+	if (rc != 0) {
+		buffer_put(l->net, op);
+		return rc;
+	}
+	op->link = l;
+	list_push_back(&l->ops, &op->l);
+	l->tx_pieces++;
+	l->read_at = (l->read_at + 1) % NET_READS_MAX;
+	l->read_count--;
+	return 0;
+}
+
+/* Gives the fabric what it takes of the queue, messages before reads. Returns how many pieces. */
 int ofi_link_flush(struct ofi_link *l)
 {
 	uint32_t most = l->net->what->caps.in_flight_max;
@@ -390,11 +429,15 @@ int ofi_link_flush(struct ofi_link *l)
 			break;
 		done++;
 	}
+	while (rc == 0 && l->state == OFI_UP && l->read_count && l->tx_pieces < most) {
+		rc = flush_read(l);
+		done += rc == 0;
+	}
 	if (rc != 0 && rc != -FI_EAGAIN) {
 		ofi_link_break(l, ST_CONNECTION);
 		return done + 1;
 	}
-	if (net_out_empty(&l->out))
+	if (net_out_empty(&l->out) && !l->read_count)
 		list_remove(&l->dirty);
 	if (!l->tell_drained && net_out_drained(&l->out)) {
 		l->tell_drained = true;
@@ -487,6 +530,14 @@ void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
 		break;
 	case OFI_SEND_DIRECT:
 		op_free(n, op);
+		break;
+	case OFI_READ:
+		l->reading--;
+		if (ok && l->state == OFI_UP) {
+			l->link.rx_bytes += op->bytes;
+			n->cfg.events->read(n->cfg.ctx, &l->link, op->token, op->data, op->bytes);
+		}
+		buffer_put(n, op);
 		break;
 	}
 	l->tx_pieces--;

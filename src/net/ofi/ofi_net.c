@@ -41,6 +41,7 @@ static enum status ofi_open(const struct net_config *cfg, struct net **net_out, 
 	n->net.ops = &net_ops_ofi;
 	n->cfg = *cfg;
 	n->what = what;
+	n->net.remote_read = what->caps.remote_read && cfg->events->read;
 	list_init(&n->links);
 	list_init(&n->closed);
 	list_init(&n->dirty);
@@ -545,6 +546,38 @@ static bool ofi_try_wait(struct net *net)
 	return fi_trywait(n->fabric, fids, 2) == FI_SUCCESS;
 }
 
+/* -- remote memory ---------------------------------------------------------------------------- */
+
+static enum status ofi_expose(struct net *net, const void *base, size_t bytes, struct net_region **out)
+{
+	struct ofi_net *n = net_of(net);
+	struct ofi_region *g;
+	int rc;
+
+	if (!n->domain)
+		return ST_STATE;
+	g = MEM_NEW(n->cfg.mem, struct ofi_region);
+	rc = fi_mr_reg(n->domain, base, bytes, FI_REMOTE_READ, 0, ++n->keys, 0, &g->mr, NULL);
+	if (rc != 0) {
+		log_event(n->cfg.log, LOG_NET, LOG_DEBUG, "memory not registered", "bytes=%zu error=%s", bytes,
+			  fi_strerror(-rc));
+		MEM_FREE(n->cfg.mem, g);
+		return ofi_status(rc) == ST_NOMEM ? ST_NOMEM : ST_SYSTEM;
+	}
+	g->region.key = fi_mr_key(g->mr);
+	g->region.address = n->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ? (uint64_t)(uintptr_t)base : 0;
+	*out = &g->region;
+	return ST_OK;
+}
+
+static void ofi_unexpose(struct net *net, struct net_region *region)
+{
+	struct ofi_region *g = CONTAINER_OF(region, struct ofi_region, region);
+
+	fi_close(&g->mr->fid);
+	MEM_FREE(net_of(net)->cfg.mem, g);
+}
+
 static void ofi_close_link(struct net_link *link)
 {
 	ofi_link_close(CONTAINER_OF(link, struct ofi_link, link));
@@ -561,4 +594,7 @@ const struct net_ops net_ops_ofi = {
 	.progress = ofi_progress,
 	.wait_fd = ofi_wait_fd,
 	.try_wait = ofi_try_wait,
+	.expose = ofi_expose,
+	.unexpose = ofi_unexpose,
+	.read = ofi_link_read,
 };

@@ -156,10 +156,15 @@ void rdirect_sent(struct relay *r, engine_id to, const struct rlink *via, size_t
 		count_in(r, to, bytes);
 }
 
-void rdirect_expect(struct relay *r, engine_id from, size_t bytes)
+bool rdirect_expect(struct relay *r, engine_id from, size_t bytes)
 {
-	if (r->cfg.direct_links && from != r->self && !rroute_next_to(r, from))
-		count_in(r, from, bytes);
+	const struct traffic *t;
+
+	if (!r->cfg.direct_links || from == r->self || rroute_next_to(r, from))
+		return false;
+	count_in(r, from, bytes);
+	t = map_find(&r->traffic, from);
+	return t->dialled && !is_ready(t->dialled);
 }
 
 enum relay_refusal rdirect_judge(struct relay *r, struct rlink *l)

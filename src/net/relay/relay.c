@@ -385,6 +385,6 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 	out->links = r->link_count;
 	out->parent_rtt_us = r->parent ? r->parent->rtt_us : 0;
 	out->direct_links = rdirect_count(r);
-	out->chunks = r->chunk_count;
+	out->chunks = r->chunks.count;
 	out->strangers = r->guard.strangers;
 }

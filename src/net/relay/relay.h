@@ -123,6 +123,7 @@ struct relay_config {
 	const struct mcast_ops *mcast_ops;
 	uint32_t fan_out;             /* 0: 8 */
 	uint32_t direct_links;        /* at most, whoever dialled them; 0: none */
+	uint64_t remote_bytes;        /* of memory that peers may read, at most; 0: none */
 	uint64_t heartbeat_us;        /* 0: 100 ms */
 	uint64_t heartbeat_limit_us;  /* 0: 1 s */
 };
@@ -158,17 +159,19 @@ void relay_set_leader(struct relay *r, engine_id leader); /* 0 unknown; voters c
 
 /* Best effort; to self is delivered on the next progress. At most NET_MESSAGE_MAX - 24 bytes: senders cut. */
 void relay_send(struct relay *r, engine_id to, const void *data, size_t bytes);
-/* So many bytes will come from that member: is it worth a link of its own? */
-void relay_expect(struct relay *r, engine_id from, size_t bytes);
+/*
+ * So many bytes will come from that member: is it worth a link of its own? True: its memory can be read as soon as a link
+ * that is being dialled is up.
+ */
+bool relay_expect(struct relay *r, engine_id from, size_t bytes);
 
 /*
  * Remote memory, over a fabric that has it and a link straight to the member: false, or 0, where that is not so, and then
  * the other engine is asked to send. relay_expose() lets peers read memory that is there in whole aligned chunks of
  * RELAY_CHUNK_BYTES (slabs): it says where the bytes are, in at most @max extents; each call is ended by relay_unexpose()
- * with the same bytes. Chunks stay registered in between, at most RELAY_CHUNKS_MAX, and a peer that knows the key may still read them.
+ * with the same bytes. Chunks stay registered in between, as many as config.remote_bytes are, and a peer that knows the key may still read them.
  */
 #define RELAY_CHUNK_BYTES ((size_t)2 << 20)
-#define RELAY_CHUNKS_MAX 128
 struct relay_extent { uint64_t address, key; uint32_t bytes; };
 bool relay_can_read(const struct relay *r, engine_id from);
 bool relay_read(struct relay *r, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token);

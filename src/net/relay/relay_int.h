@@ -240,8 +240,7 @@ struct relay {
 	struct map exported;     /* engine -> attach count as a pointer: what was told upward */
 	struct map changed;      /* engines to look at again before the next telling; value unused */
 
-	struct chunk chunks[RELAY_CHUNKS_MAX]; /* remote.c */
-	uint32_t chunk_count;
+	VEC(struct chunk) chunks; /* remote.c */
 	uint64_t chunk_uses;
 	bool chunk_refused;      /* said once */
 	struct map traffic;      /* engine -> struct traffic: direct.c */
@@ -385,7 +384,7 @@ void rdirect_members_changed(struct relay *r);
 uint32_t rdirect_count(const struct relay *r); /* that are up */
 void rdirect_fini(struct relay *r);
 
-void rdirect_expect(struct relay *r, engine_id from, size_t bytes);
+bool rdirect_expect(struct relay *r, engine_id from, size_t bytes); /* true: one is being dialled */
 
 /* route.c */
 struct rlink *rroute_next_to(struct relay *r, engine_id to); /* a link straight to it, ready; NULL: there is none */

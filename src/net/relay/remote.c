@@ -13,9 +13,9 @@ bool relay_can_read(const struct relay *r, engine_id from)
 	return r->net->remote_read && rroute_next_to((struct relay *)r, from) != NULL;
 }
 
-void relay_expect(struct relay *r, engine_id from, size_t bytes)
+bool relay_expect(struct relay *r, engine_id from, size_t bytes)
 {
-	rdirect_expect(r, from, bytes);
+	return rdirect_expect(r, from, bytes) && r->net->remote_read;
 }
 
 bool relay_read(struct relay *r, engine_id from, uint64_t address, uint64_t key, uint32_t bytes, uint64_t token)
@@ -48,16 +48,16 @@ void relay_on_read(void *ctx, struct net_link *net, uint64_t token, const void *
 
 static struct chunk *chunk_find(struct relay *r, uintptr_t base)
 {
-	for (uint32_t i = 0; i < r->chunk_count; i++)
-		if (r->chunks[i].base == base)
-			return &r->chunks[i];
+	for (size_t i = 0; i < r->chunks.count; i++)
+		if (r->chunks.at[i].base == base)
+			return &r->chunks.at[i];
 	return NULL;
 }
 
 static void chunk_drop(struct relay *r, struct chunk *c)
 {
 	r->cfg.net_ops->unexpose(r->net, c->region);
-	*c = r->chunks[--r->chunk_count];
+	*c = r->chunks.at[--r->chunks.count];
 }
 
 /* The longest unused one that nothing is exposed of. */
@@ -65,11 +65,11 @@ static bool make_room(struct relay *r)
 {
 	struct chunk *oldest = NULL;
 
-	if (r->chunk_count < RELAY_CHUNKS_MAX)
+	if ((r->chunks.count + 1) * RELAY_CHUNK_BYTES <= r->cfg.remote_bytes)
 		return true;
-	for (uint32_t i = 0; i < r->chunk_count; i++)
-		if (!r->chunks[i].uses && (!oldest || r->chunks[i].used < oldest->used))
-			oldest = &r->chunks[i];
+	for (size_t i = 0; i < r->chunks.count; i++)
+		if (!r->chunks.at[i].uses && (!oldest || r->chunks.at[i].used < oldest->used))
+			oldest = &r->chunks.at[i];
 	if (oldest)
 		chunk_drop(r, oldest);
 	return oldest != NULL;
@@ -84,13 +84,13 @@ static struct chunk *chunk_get(struct relay *r, uintptr_t base)
 		if (r->cfg.net_ops->expose(r->net, (const void *)base, RELAY_CHUNK_BYTES, &region) != ST_OK) {
 			if (!r->chunk_refused)
 				log_event(r->cfg.log, LOG_RELAY, LOG_WARN, "memory not registered",
-					  "chunks=%u hint=\"images are sent instead; raise the limit of locked memory (ulimit -l)\"",
-					  r->chunk_count);
+					  "chunks=%zu hint=\"images are sent instead; raise the limit of locked memory (ulimit -l)\"",
+					  r->chunks.count);
 			r->chunk_refused = true;
 			return NULL;
 		}
-		c = &r->chunks[r->chunk_count++];
-		*c = (struct chunk){.base = base, .region = region};
+		VEC_PUSH(r->cfg.mem, &r->chunks, ((struct chunk){.base = base, .region = region}));
+		c = &r->chunks.at[r->chunks.count - 1];
 	}
 	if (c) {
 		c->uses++;
@@ -121,7 +121,7 @@ uint32_t relay_expose(struct relay *r, const void *at, size_t bytes, struct rela
 	uintptr_t p = (uintptr_t)at, end = p + bytes;
 	uint32_t n = 0;
 
-	if (!r->net->remote_read || !bytes)
+	if (!r->net->remote_read || !r->cfg.remote_bytes || !bytes)
 		return 0;
 	while (p < end) {
 		uintptr_t base = chunk_of(p), to = base + RELAY_CHUNK_BYTES < end ? base + RELAY_CHUNK_BYTES : end;
@@ -142,8 +142,8 @@ void relay_memory_gone(struct relay *r, const void *at, size_t bytes)
 {
 	uintptr_t from = (uintptr_t)at;
 
-	for (uint32_t i = r->chunk_count; i-- > 0;) {
-		struct chunk *c = &r->chunks[i];
+	for (size_t i = r->chunks.count; i-- > 0;) {
+		struct chunk *c = &r->chunks.at[i];
 
 		if (c->base + RELAY_CHUNK_BYTES <= from || c->base >= from + bytes)
 			continue;
@@ -154,6 +154,7 @@ void relay_memory_gone(struct relay *r, const void *at, size_t bytes)
 
 void rremote_fini(struct relay *r)
 {
-	while (r->chunk_count)
-		chunk_drop(r, &r->chunks[0]);
+	while (r->chunks.count)
+		chunk_drop(r, &r->chunks.at[0]);
+	VEC_FINI(r->cfg.mem, &r->chunks);
 }

@@ -115,7 +115,19 @@ static void on_drained(void *ctx, struct net_link *link)
 	p->drains++;
 }
 
+static void on_read(void *ctx, struct net_link *link, uint64_t token, const void *data, size_t bytes)
+{
+	struct peer *p = ctx;
+
+	(void)link;
+	p->reads++;
+	p->read_bytes += bytes;
+	if (memcmp(p->memory + token, data, bytes) != 0)
+		p->errors++;
+}
+
 static const struct net_events peer_events = {
+	.read = on_read,
 	.accepted = on_accepted,
 	.up = on_up,
 	.message = on_message,

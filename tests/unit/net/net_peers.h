@@ -44,6 +44,8 @@ struct peer {
 	uint64_t down_us;
 	bool echo;               /* sends back what it gets */
 	uint64_t messages, bytes, expect, errors; /* errors: out of order or damaged */
+	uint64_t reads, read_bytes;
+	const uint8_t *memory;   /* of the peer, that is read: a token is an offset in it */
 };
 
 uint64_t now_us(void *ctx);

@@ -96,7 +96,7 @@ static void on_drained(void *ctx, struct net_link *link)
 	(void)ctx, (void)link;
 }
 
-static const struct net_events stranger_events = {on_accepted, on_up, on_message, on_down, on_drained, NULL};
+static const struct net_events stranger_events = {on_accepted, on_up, on_message, on_down, on_drained, NULL, NULL};
 
 static uint64_t now_of(void *ctx)
 {

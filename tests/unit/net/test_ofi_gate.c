@@ -98,7 +98,7 @@ static void on_turned_away(void *ctx, const char *peer, enum status why, const c
 }
 
 static const struct net_events side_events = {on_accepted, on_up,      on_message,
-					      on_down,	   on_drained, on_turned_away};
+					      on_down,	   on_drained, on_turned_away, NULL};
 
 static void side_open(struct side *s, const char *secret)
 {

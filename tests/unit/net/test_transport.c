@@ -114,6 +114,65 @@ static void test_transport_close(void)
 	for_each_backend(closing);
 }
 
+#define MEMORY_BYTES (1u << 20)
+
+static void remote_memory(void)
+{
+	const struct net_ops *ops = world.b->ops;
+	struct peer a, b;
+	struct net_region *region;
+	struct net_link *link;
+	uint8_t *memory;
+	uint32_t asked = 0;
+	uint64_t bytes = 0;
+
+	if (!ops->expose)
+		return;
+	memory = aligned_alloc(4096, MEMORY_BYTES);
+	for (uint32_t i = 0; i < MEMORY_BYTES; i++)
+		memory[i] = (uint8_t)(i * 2654435761u >> 13);
+	peer_open(&a, true);
+	peer_open(&b, true);
+	link = peers_connect(&a, &b);
+	if (world.b->fabric)
+		CU_ASSERT_EQUAL(a.net->remote_read, world.b->fabric->caps.remote_read);
+	CU_ASSERT_EQUAL(ops->expose(b.net, memory, MEMORY_BYTES, &region), ST_OK);
+	a.memory = memory;
+	while (asked < 500) { /* among messages, and more at once than the fabric takes */
+		uint32_t n = asked % 3 ? 1 + asked * 131 % NET_READ_MAX : NET_READ_MAX;
+		uint64_t at = (uint64_t)asked * 7919 * 13 % (MEMORY_BYTES - n);
+
+		if (ops->read(link, region->address + at, region->key, n, at)) {
+			asked++;
+			bytes += n;
+			if (asked % 10 == 0)
+				net_send(link, body_new(100 + asked, asked / 10 - 1));
+		} else {
+			TURN(&a, &b);
+		}
+	}
+	UNTIL(a.reads == asked && b.messages == asked / 10, 20000000, &a, &b);
+	CU_ASSERT_EQUAL(a.reads, asked);
+	CU_ASSERT_EQUAL(a.read_bytes, bytes);
+	CU_ASSERT_EQUAL(b.messages, asked / 10);
+	CU_ASSERT_EQUAL(a.errors + b.errors + a.downs + b.downs, 0);
+	/* What is not exposed cannot be read: the link is of no use any more. */
+	ops->unexpose(b.net, region);
+	CU_ASSERT(ops->read(link, (uint64_t)(uintptr_t)memory, 0x7fffff, 64, 0));
+	UNTIL(a.downs == 1, 5000000, &a, &b);
+	CU_ASSERT_EQUAL(a.downs, 1);
+	CU_ASSERT_EQUAL(a.reads, asked);
+	peer_close(&a);
+	peer_close(&b);
+	free(memory);
+}
+
+/* A peer reads memory that was exposed, and no other, as it is, beside messages. */
+static void test_transport_remote_memory(void)
+{
+	for_each_backend(remote_memory);
+}
+
 static void bad_addresses(void)
 {
 	static const char *const bad[] = {"",
@@ -335,6 +394,7 @@ void suite_net_transport(void)
 
 	CU_add_test(s, "order and sizes", test_transport_order_and_sizes);
 	CU_add_test(s, "close", test_transport_close);
+	CU_add_test(s, "remote memory", test_transport_remote_memory);
 	CU_add_test(s, "addresses", test_transport_addresses);
 	CU_add_test(s, "port in use", test_transport_port_in_use);
 	CU_add_test(s, "send before up", test_transport_send_before_up);

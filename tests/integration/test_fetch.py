@@ -1,0 +1,126 @@
+"""Images fetched from the cache that originates them: what it costs the holder, by sending and by being read, and kill -9 of it.
+
+Over a fabric with remote memory the metrics have to show that images came by one-sided reads; over the others that they were sent.
+"""
+import os
+import threading
+import time
+
+import lib
+from lib import check, equal
+from valence_cluster import Cluster, say
+
+READS = (lib.FABRIC or "").endswith(":verbs") and (lib.FABRIC or "").startswith("ofi")
+ROWS = 12000
+ALL = [(ROWS, ROWS * 400)]
+READ_ALL = "select count(*), sum(length(pad)) from big"
+
+
+def cpu_us(pid):
+    """What the scheduler gave the process, all of its threads, in microseconds."""
+    ran = 0
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/schedstat" % (pid, task), encoding="ascii") as f:
+            ran += int(f.read().split()[0])
+    return ran / 1000
+
+
+def begin(cluster):
+    cluster.rows("c1", "create table big (id int primary key, pad text)")
+    cluster.rows("c1", "create table small (id int primary key, v int)")
+    cluster.rows("c1", "insert into small select g, 0 from generate_series(1, 100) g")
+    cluster.rows("c1", "insert into big select g, repeat('p', 400) from generate_series(1, %d) g" % ROWS)
+    cluster.level()
+
+
+def become_neighbours(cluster, name):
+    """So many grants that there is a direct link to c1."""
+    c = cluster.connect(name)
+    with c.cursor() as cursor:
+        for i in range(40 * 60):
+            if i % 40 == 0 and cluster.metric(name, "direct_links") > 0:
+                break
+            cursor.execute("update small set v = v + 1 where id = %s", (i % 100 + 1,))
+            if i % 2:
+                cluster_write.execute("update small set v = v + 1 where id = %s", (i % 100 + 1,))
+    c.close()
+    check(cluster.metric(name, "direct_links") > 0, "%s has a direct link" % name)
+
+
+def fetch(cluster, name):
+    """All of big, from c1; (bytes fetched, the holder's CPU in us per MiB)."""
+    before = cluster.metric(name, "fetch_bytes_total")
+    time.sleep(0.5)
+    idle, at = cpu_us(cluster.pid("c1")), time.monotonic()
+    time.sleep(2)
+    idle = (cpu_us(cluster.pid("c1")) - idle) / (time.monotonic() - at)
+    cpu, at = cpu_us(cluster.pid("c1")), time.monotonic()
+    equal("all rows at " + name, cluster.rows(name, READ_ALL), ALL)
+    took = time.monotonic() - at
+    cpu = cpu_us(cluster.pid("c1")) - cpu - idle * took
+    fetched = cluster.metric(name, "fetch_bytes_total") - before
+    check(fetched > 4000000, "%s fetched it" % name, fetched)
+    return fetched, cpu / (fetched / 1048576)
+
+
+cluster_write = None
+
+
+def run(what, **flags):
+    global cluster_write
+    cluster = Cluster(what, caches=3, **flags)
+    begin(cluster)
+    cluster_write = cluster.connect("c1").cursor()
+    become_neighbours(cluster, "c2")
+    lent, read = cluster.metric("c1", "lend_bytes_total"), cluster.metric("c2", "fetch_read_bytes_total")
+    fetched, cost = fetch(cluster, "c2")
+    lent, read = cluster.metric("c1", "lend_bytes_total") - lent, cluster.metric("c2", "fetch_read_bytes_total") - read
+    say("     %s: %.1f MiB, %.1f read and %.1f sent by the holder, %.0f us of its CPU for each MiB"
+        % (what, fetched / 1048576, read / 1048576, lent / 1048576, cost))
+    return cluster, fetched, read, lent, cost
+
+
+def holder_dies(cluster):
+    reader = cluster.connect("c3")
+    with reader.cursor() as cursor:
+        cursor.execute("select count(*) from small")
+    got = []
+
+    def read_all():
+        with reader.cursor() as cursor:
+            cursor.execute(READ_ALL)
+            got.append(cursor.fetchall())
+
+    before = cluster.metric("c3", "fetch_bytes_total")
+    thread = threading.Thread(target=read_all)
+    thread.start()
+    until = time.monotonic() + 5 * lib.SLOW
+    while thread.is_alive() and cluster.metric("c3", "fetch_bytes_total") < before + 500000 and time.monotonic() < until:
+        pass
+    cluster.kill("c1")
+    midway = cluster.metric("c3", "fetch_bytes_total") - before
+    thread.join(60 * lib.SLOW)
+    say("     c3 had fetched %.1f MiB when c1 died" % (midway / 1048576))
+    equal("all rows at c3, whose holder died meanwhile", got, [ALL])
+
+
+def main():
+    cluster, fetched, read, lent, cost = run("as-it-is")
+    if READS:
+        check(read > 0.9 * fetched, "images came by one-sided reads", read, fetched)
+        check(lent < 0.1 * fetched, "the holder sent hardly anything", lent, fetched)
+    else:
+        equal("nothing was read from memory", read, 0)
+        check(lent > 0.9 * fetched, "the holder sent them", lent, fetched)
+    holder_dies(cluster)
+    cluster.check_atoms("after the kill")
+    cluster.must("stop")
+    if READS:
+        cluster, fetched, read, lent, sent_cost = run("sent", offset=60, engine_flags=["--remote-memory", "0"])
+        equal("nothing is read where no memory is registered", read, 0)
+        say("     the holder's CPU for each MiB: %.2f of what sending costs" % (cost / sent_cost))
+        check(cost < sent_cost, "being read costs the holder less than sending")
+
+
+main()
+lib.finish()

@@ -15,6 +15,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } benches[] = {
 	{"fabric", "links, beside their library alone and beside plain TCP", bench_fabric},
+	{"fetch", "copies of atoms, beside bare transfers and what they cost the holder", bench_fetch},
 	{"tree", "the relay tree of many engines, over simulated links", bench_tree},
 	{"commit", "how long a commit takes, beside the disk's sync", bench_commit},
 	{"failover", "how long until another engine goes on for one that died, hangs or is cut off", bench_failover},

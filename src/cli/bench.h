@@ -14,6 +14,7 @@ void bench_give(const struct bench_rest *rest, struct cluster *cl);
 
 int bench_fabric(int argc, char **argv);
 int bench_tree(int argc, char **argv);
+int bench_fetch(int argc, char **argv);
 int bench_commit(int argc, char **argv);
 int bench_failover(int argc, char **argv);
 

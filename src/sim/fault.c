@@ -90,15 +90,21 @@ void fault_pause(struct world *w, struct node *n, uint64_t us)
 	timer_arm(&w->timers, &w->faults->back[n->number], w->now_us + us);
 }
 
-void fault_partition(struct world *w, uint32_t side_mask, uint64_t us)
+void fault_partition(struct world *w, uint64_t side_mask, uint64_t us)
 {
-	world_note(w, "partition %x for %.3f s", side_mask, (double)us / 1e6);
+	world_note(w, "partition %llx for %.3f s", (unsigned long long)side_mask, (double)us / 1e6);
 	for (uint32_t i = 0; i < w->node_count; i++)
 		for (uint32_t k = i + 1; k < w->node_count; k++)
 			if ((side_mask >> i & 1) != (side_mask >> k & 1))
 				sim_net_block_both(w->net, w->nodes[i].host, w->nodes[k].host, true);
 	sim_stats.partitions++;
 	timer_arm(&w->timers, &w->faults->heal_net, w->now_us + us);
+}
+
+/* In how many ways the nodes can be on two sides, or nearly. */
+static uint64_t sides(const struct world *w)
+{
+	return w->node_count < 64 ? UINT64_C(1) << w->node_count : UINT64_MAX;
 }
 
 /* Short ones mostly; some longer than all limits. */
@@ -183,7 +189,7 @@ static void inflict(struct faults *f)
 		fault_pause(w, n, length_us(w));
 		break;
 	case FAULT_PARTITION:
-		fault_partition(w, (uint32_t)rng_below(&w->rng, 1u << w->node_count), length_us(w));
+		fault_partition(w, rng_below(&w->rng, sides(w)), length_us(w));
 		break;
 	case FAULT_ONE_WAY:
 		one_way(w, n);

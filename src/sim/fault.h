@@ -16,6 +16,6 @@ void faults_heal(struct faults *f);
 /* For scenarios: crash now, start again after @down_us (0: never by itself). */
 void fault_crash(struct world *w, struct node *n, bool power, uint64_t down_us);
 void fault_pause(struct world *w, struct node *n, uint64_t us);
-void fault_partition(struct world *w, uint32_t side_mask, uint64_t us); /* nodes of the mask against the others */
+void fault_partition(struct world *w, uint64_t side_mask, uint64_t us); /* nodes of the mask against the others */
 
 #endif

@@ -155,7 +155,7 @@ static void help(FILE *to)
 	      "Runs simulated clusters, each a function of its seed, and checks them at every step.\n\n"
 	      "  --seed S         the first seed (default 1)\n"
 	      "  --seeds N        how many (default 1)\n"
-	      "  --engines N      engines in a cluster, 1 to 16 (default: chosen by the seed)\n"
+	      "  --engines N      engines in a cluster, 1 to 64 (default: chosen by the seed)\n"
 	      "  --scenario NAME  what happens:\n", to);
 	for (uint32_t i = 0; (s = scenario_at(i)); i++)
 		fprintf(to, "                     %-22s %s\n", s->name, s->help);
@@ -215,7 +215,7 @@ static int parse(int argc, char **argv, struct options *o)
 				return wrong("--seeds wants a number from 1, not ", value ? value : "nothing");
 		} else if (!strcmp(a, "--engines")) {
 			if (!number(value, 1, NODES_MAX, &n))
-				return wrong("--engines wants 1 to 16, not ", value ? value : "nothing");
+				return wrong("--engines wants 1 to 64, not ", value ? value : "nothing");
 			o->engines = (uint32_t)n;
 		} else if (!strcmp(a, "--scenario")) {
 			if (!value || !scenario_find(value))

@@ -300,7 +300,7 @@ static void blow_originator(struct world *w, uint32_t round)
 static void blow_partition(struct world *w, uint32_t round)
 {
 	(void)round;
-	fault_partition(w, 1 + (uint32_t)rng_below(&w->rng, (1u << w->node_count) - 2), short_us(w));
+	fault_partition(w, 1 + rng_below(&w->rng, (UINT64_C(1) << (w->node_count < 63 ? w->node_count : 63)) - 2), short_us(w));
 }
 
 static void blow_pause(struct world *w, uint32_t round)

@@ -489,6 +489,51 @@ static void run_late_joiner(struct world *w)
 		scenario_finish(w, admin);
 }
 
+/* -- somebody for whom no window has the log any more ------------------------------------------------------------------- */
+
+/*
+ * C stops for less than the limit and its links break, so nothing waits for it on the way. Much more than a window holds is
+ * written. It goes on from the leader's journal, under its old id. Each cache in turn: the one whose grants the writer needs
+ * makes it wait.
+ */
+static void far_behind(struct world *w, int number)
+{
+	struct node *leader = node_leader(w), *c = &w->nodes[w->archive_count + (uint32_t)number % (w->node_count - w->archive_count)];
+	struct client *cl = leader ? client_on(w, leader) : NULL;
+	struct engine_info before, after;
+
+	if (!cl)
+		return;
+	engine_info(c->engine, &before);
+	fault_pause(w, c, MILLIS(600));
+	for (uint32_t i = 0; i < w->node_count; i++)
+		if (&w->nodes[i] != c)
+			sim_net_break(w->net, c->host, w->nodes[i].host, false);
+	for (int i = 0; i < 4 && !w->failed; i++) /* the newest batch stays in any window */
+		(void)fill(w, cl, "gr0", 1 + number * 1000 + i * 100, 100, true);
+	world_run_for(w, SECONDS(2));
+	client_hang_up(cl);
+	if (!world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
+		world_violation(w, "%s is no member again", c->name);
+	engine_info(c->engine, &after);
+	if (!w->failed && (after.id != before.id || after.applied <= before.applied))
+		world_violation(w, "%s did not go on where it was", c->name);
+}
+
+static void run_far_behind(struct world *w)
+{
+	struct client *admin;
+	uint64_t before = cover_counts[COVER_CATCHUP];
+
+	w->window_bytes = 16u << 10;
+	w->multicast = false; /* what came by datagrams while it was stopped would do */
+	admin = scenario_prepare(w);
+	for (int i = 0; admin && i < 3 && !w->failed; i++)
+		far_behind(w, i);
+	if (admin && met(w, COVER_CATCHUP, before))
+		scenario_finish(w, admin);
+}
+
 const struct scenario scenarios_rare[] = {
 	{"late-split", "a split that comes after the end of its table", 3, 6, MOOD_MIXED, run_late_split},
 	{"fetch-gone", "a copy is asked for of what is gone", 1, 4, MOOD_MIXED, run_fetch_gone},
@@ -496,5 +541,6 @@ const struct scenario scenarios_rare[] = {
 	{"lost-record", "one of many records is lost on its way to the leader", 3, 6, MOOD_MIXED, run_lost_record},
 	{"join-removed", "an engine hears at once that it joined and was removed", 3, 5, MOOD_MIXED, run_join_removed},
 	{"late-joiner", "an engine joins between the parts of a transaction and its commit", 1, 3, MOOD_MIXED, run_late_joiner},
+	{"far-behind", "an engine that stops while more is written than any window holds", 3, 6, MOOD_MIXED, run_far_behind},
 	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
 };

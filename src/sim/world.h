@@ -20,7 +20,7 @@
 #include "engine/pgwire/pgwire.h"
 #include "net/sim/sim_net.h"
 
-#define NODES_MAX 16
+#define NODES_MAX 64
 #define ARCHIVES_MAX 5
 #define RING_LINES 2000
 #define RING_LINE_BYTES 320

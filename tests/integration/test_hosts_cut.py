@@ -15,7 +15,7 @@ import transfers
 from lib import check, equal
 from valence_cluster import say
 
-STALE_MS = 3000
+STALE_MS = 3000 * lib.SLOW
 CUT_OFF = "57P05"
 
 

@@ -207,7 +207,7 @@ static void config_copy(struct engine *e, const struct engine_config *cfg)
 	if (!e->cfg.heartbeat_us)
 		e->cfg.heartbeat_us = 100000;
 	if (!e->cfg.heartbeat_limit_us)
-		e->cfg.heartbeat_limit_us = 1000000;
+		e->cfg.heartbeat_limit_us = RELAY_HEARTBEAT_LIMIT_US;
 	if (!e->cfg.checkpoint_bytes)
 		e->cfg.checkpoint_bytes = 64u << 20;
 	if (!e->cfg.window_bytes)

@@ -105,7 +105,7 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	r->cfg = *cfg;
 	r->cfg.fan_out = cfg->fan_out ? cfg->fan_out : 8;
 	r->cfg.heartbeat_us = cfg->heartbeat_us ? cfg->heartbeat_us : 100000;
-	r->cfg.heartbeat_limit_us = cfg->heartbeat_limit_us ? cfg->heartbeat_limit_us : 1000000;
+	r->cfg.heartbeat_limit_us = cfg->heartbeat_limit_us ? cfg->heartbeat_limit_us : RELAY_HEARTBEAT_LIMIT_US;
 	r->cfg.name = cfg->name ? cfg->name : "";
 	rng_init(&r->rng, cfg->seed);
 	do

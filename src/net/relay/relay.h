@@ -29,6 +29,7 @@
 #define RELAY_MEMBERS_MAX 4096
 #define RELAY_VOTERS_MAX 5
 #define RELAY_DIRECT_LINKS_DEFAULT 16
+#define RELAY_HEARTBEAT_LIMIT_US 900000u /* so that who is silent is removed within a second */
 /*
  * Back-pressure: what a child that reads slowly, or not at all, costs its parent. Of the log, at most so many bytes and the
  * batch that goes over it wait on its link; the rest stays where it is, in the engine's window, which is not kept for
@@ -125,7 +126,7 @@ struct relay_config {
 	uint32_t direct_links;        /* at most, whoever dialled them; 0: none */
 	uint64_t remote_bytes;        /* of memory that peers may read, at most; 0: none */
 	uint64_t heartbeat_us;        /* 0: 100 ms */
-	uint64_t heartbeat_limit_us;  /* 0: 1 s */
+	uint64_t heartbeat_limit_us;  /* 0: RELAY_HEARTBEAT_LIMIT_US */
 };
 
 MUST_CHECK enum status relay_open(const struct relay_config *cfg, struct relay **relay_out, struct error *err);

@@ -174,6 +174,7 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"memory_bytes", (double)e->mem_account.used_bytes, "memory of the engine in all"},
 		{"relay_messages_in_total", (double)rs.messages_in, "messages received from other engines"},
 		{"relay_messages_out_total", (double)rs.messages_out, "messages sent to other engines"},
+		{"relay_sends_total", (double)rs.sends_out, "in how many sends the messages to other engines went"},
 		{"relay_silence_max_ms", (double)rs.silence_max_us / 1000, "longest time in which nothing came on a link"},
 		{"catch_up_bytes_total", (double)e->catchup_bytes, "of the log read from the journal for engines behind"},
 		{"relay_links", (double)rs.links, "links to other engines"},

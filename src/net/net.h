@@ -96,6 +96,7 @@ struct net_config {
 struct net {
 	const struct net_ops *ops;
 	bool remote_read; /* reads of remote memory are the hardware's: worth more than what is pushed */
+	uint64_t sends; /* how often something was handed to the fabric: a send takes all that waits on its link (S17) */
 };
 
 struct net_ops {

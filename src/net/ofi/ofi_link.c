@@ -427,6 +427,7 @@ int ofi_link_flush(struct ofi_link *l)
 		rc = middle ? flush_direct(l, middle, msg) : flush_buffer(l);
 		if (rc != 0)
 			break;
+		l->net->net.sends++;
 		done++;
 	}
 	while (rc == 0 && l->state == OFI_UP && l->read_count && l->tx_pieces < most) {

@@ -383,6 +383,7 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 {
 	*out = r->stats;
 	out->links = r->link_count;
+	out->sends_out = r->net->sends;
 	out->parent_rtt_us = r->parent ? r->parent->rtt_us : 0;
 	out->direct_links = rdirect_count(r);
 	out->chunks = r->chunks.count;

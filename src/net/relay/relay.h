@@ -200,6 +200,7 @@ uint32_t relay_depth(const struct relay *r);   /* links to the voters; a voter: 
 uint32_t relay_children(const struct relay *r, engine_id *ids_out, uint32_t max);
 struct relay_stats {
 	uint64_t messages_in, messages_out, bytes_in, bytes_out, links, redials, suspects;
+	uint64_t sends_out;        /* in so many sends: messages of a turn that go the same way are one (S17) */
 	uint64_t unicast_dropped;  /* no way known, or the link's backlog was over its bound */
 	uint64_t log_batches_out, log_batches_in;
 	uint64_t protocol_errors, refused, parent_changes;

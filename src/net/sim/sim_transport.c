@@ -242,6 +242,7 @@ static void sim_send(struct net_link *link, struct net_msg *msg)
 
 	ASSERT_OP(msg->bytes, <=, NET_MESSAGE_MAX);
 	c->sn->counters.sent++;
+	link->net->sends++;
 	if (end->state != END_UP && end->state != END_DIALLING) {
 		c->sn->counters.dropped++;
 		net_msg_unref(msg);

@@ -393,6 +393,7 @@ int ucx_link_flush(struct ucx_link *l)
 		const uint8_t *middle = net_out_middle(&l->out, &msg);
 
 		st = middle ? flush_direct(l, middle, msg) : flush_buffer(l);
+		l->net->net.sends += st == UCS_OK;
 		done += st == UCS_OK;
 	}
 	if (st != UCS_OK && st != UCS_ERR_NO_RESOURCE) {

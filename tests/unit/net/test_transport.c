@@ -72,6 +72,33 @@ static void test_transport_order_and_sizes(void)
 	for_each_backend(order_and_sizes);
 }
 
+static void one_send(void)
+{
+	struct peer a, b;
+	struct net_link *link;
+	uint64_t before;
+
+	peer_open(&a, true);
+	peer_open(&b, true);
+	link = peers_connect(&a, &b);
+	UNTIL(a.ups && b.accepts, 3000000, &a, &b);
+	before = a.net->sends;
+	for (uint64_t i = 0; i < 100; i++)
+		net_send(link, body_new(64, i));
+	UNTIL(b.messages == 100, 3000000, &a, &b);
+	CU_ASSERT_EQUAL(b.messages, 100);
+	CU_ASSERT_EQUAL(b.errors, 0);
+	CU_ASSERT_EQUAL(a.net->sends - before, world.b->fabric ? 1 : 100); /* the simulator's are never joined */
+	peer_close(&a);
+	peer_close(&b);
+}
+
+/* What is sent on a link in one turn goes to the library at once (S17). */
+static void test_transport_one_send(void)
+{
+	for_each_backend(one_send);
+}
+
 static void closing(void)
 {
 	struct peer a, b;
@@ -393,6 +420,7 @@ void suite_net_transport(void)
 	CU_pSuite s = CU_add_suite("net_transport", NULL, NULL);
 
 	CU_add_test(s, "order and sizes", test_transport_order_and_sizes);
+	CU_add_test(s, "one send", test_transport_one_send);
 	CU_add_test(s, "close", test_transport_close);
 	CU_add_test(s, "remote memory", test_transport_remote_memory);
 	CU_add_test(s, "addresses", test_transport_addresses);

@@ -37,6 +37,10 @@
 	X(PARTS, 1, "a commit had parts")                                                      \
 	X(CATCHUP, 1, "the log was read from the journal for one behind every window")        \
 	X(PARTS_PULLED, 1, "apply waited for parts that were not there")                       \
+	X(PAYLOAD_PRUNED, 1, "a batch was sent without payloads that nobody there wanted")        \
+	X(PAYLOADS_PULLED, 1, "apply waited for a payload that was not sent")                  \
+	X(REPLAY_PULLED, 1, "a fetched copy waited for payloads that were not sent")           \
+	X(PULL_NOT_HERE, 1, "a payload was asked of somebody who had not got it")              \
 	X(APPLY_PAUSED, 1, "apply of one record took more than one turn")                      \
 	X(LEADER_CHANGE, 1, "an engine began to lead")                                         \
 	X(REJOIN, 1, "a removed engine joined again")                                          \

@@ -70,7 +70,7 @@ static enum verdict judge(struct replica *rp, const struct record *r, enum void_
 			*cause = VOID_GRANTOR;
 			return VERDICT_VOID;
 		}
-	for (uint32_t i = 0; i < r->touch_count; i++)
+	for (uint32_t i = 0; r->kind != REC_PART && i < r->touch_count; i++) /* a part is judged with its commit */
 		if (r->plan < root_barrier(rp, r->touches[i].relation)) {
 			*cause = VOID_BARRIER;
 			return VERDICT_VOID;
@@ -376,10 +376,27 @@ static struct part_set *part_set_find(const struct replica *rp, const struct rec
 	return s && s->attempt == r->attempt ? s : NULL;
 }
 
+static size_t part_size(const struct record *r)
+{
+	return sizeof *r + (r->payload ? r->payload_bytes : 0);
+}
+
+static struct record *part_copy(struct replica *rp, const struct record *r)
+{
+	struct record *copy = mem_alloc(rp->mem, part_size(r));
+
+	*copy = *r;
+	if (r->payload) {
+		copy->payload = (uint8_t *)(copy + 1);
+		memcpy(copy + 1, r->payload, r->payload_bytes);
+	}
+	return copy;
+}
+
 static void part_set_free(struct replica *rp, struct part_set *s)
 {
 	for (size_t i = 0; i < s->parts.count; i++)
-		mem_free(rp->mem, s->parts.at[i], sizeof(struct record) + s->parts.at[i]->payload_bytes);
+		mem_free(rp->mem, s->parts.at[i], part_size(s->parts.at[i]));
 	VEC_FINI(rp->mem, &s->parts);
 	if (map_find2(&rp->parts, s->engine, s->txn) == s)
 		map_remove2(&rp->parts, s->engine, s->txn);
@@ -393,7 +410,7 @@ void replica_add_part(struct replica *rp, const struct record *r)
 	struct record *copy;
 	size_t at = 0;
 
-	if (!r->payload || (s && s->committed))
+	if (s && s->committed)
 		return;
 	if (s && s->attempt != r->attempt) {
 		if (s->attempt > r->attempt || s == rp->cur.set)
@@ -411,28 +428,73 @@ void replica_add_part(struct replica *rp, const struct record *r)
 	}
 	while (at < s->parts.count && s->parts.at[at]->index < r->index)
 		at++;
-	if (at < s->parts.count && s->parts.at[at]->index == r->index)
+	if (at < s->parts.count && s->parts.at[at]->index == r->index) {
+		if (r->payload && !s->parts.at[at]->payload) {
+			mem_free(rp->mem, s->parts.at[at], sizeof *copy);
+			s->parts.at[at] = part_copy(rp, r);
+		}
 		return;
-	copy = mem_alloc(rp->mem, sizeof *copy + r->payload_bytes);
-	*copy = *r;
-	copy->payload = (uint8_t *)(copy + 1);
-	memcpy(copy + 1, r->payload, r->payload_bytes);
+	}
+	copy = part_copy(rp, r);
 	VEC_PUSH(rp->mem, &s->parts, copy);
 	memmove(&s->parts.at[at + 1], &s->parts.at[at], (s->parts.count - 1 - at) * sizeof *s->parts.at);
 	s->parts.at[at] = copy;
 }
 
-bool replica_missing_parts(struct replica *rp, const struct record *r)
+bool replica_part_bare(const struct replica *rp, const struct record *part)
+{
+	const struct part_set *s = part_set_find(rp, part);
+
+	for (size_t i = 0; s && i < s->parts.count; i++)
+		if (s->parts.at[i]->index == part->index)
+			return !s->parts.at[i]->payload;
+	return false;
+}
+
+/* -- who needs a payload (P7) ------------------------------------------------------------------------------- */
+
+bool replica_needs(struct replica *rp, const struct record *r, seq_index index, const struct frame *only)
+{
+	if (!record_is_local(r) || (rp->archive && !only))
+		return true;
+	for (uint32_t i = 0; i < r->touch_count; i++)
+		if (only ? (only->kind == ATOM_DATA || only->kind == ATOM_INDEX) &&
+				   frame_owner(only) == r->touches[i].storage
+			 : held_before(rp, r->touches[i].storage, index))
+			return true;
+	return false;
+}
+
+/* The next record will be void: what it lacks may have been dropped with its engine's removal, and be gone everywhere. */
+static bool void_ahead(struct replica *rp, const struct record *r)
 {
 	enum void_cause cause;
+
+	return r->index == rp->applied + 1 && !rp->cur.active && judge(rp, r, &cause) != VERDICT_OK;
+}
+
+bool replica_missing_payload(struct replica *rp, const struct record *r, const struct frame *only)
+{
+	return !r->payload && r->payload_bytes && r->kind != REC_PART && replica_needs(rp, r, r->index, only) &&
+	       !void_ahead(rp, r);
+}
+
+bool replica_missing_parts(struct replica *rp, const struct record *r, const struct frame *only)
+{
 	struct part_set *s;
 
-	if (r->kind != REC_COMMIT || !r->parts)
+	if (r->kind != REC_COMMIT || !r->parts || !replica_needs(rp, r, r->index, only) || void_ahead(rp, r))
 		return false;
-	if (r->index > rp->applied && judge(rp, r, &cause) != VERDICT_OK)
-		return false; /* dropped at their engine's removal, for one: nobody could give them */
 	s = part_set_find(rp, r);
-	return !s || s->parts.count < r->parts;
+	if (!s || s->parts.count < r->parts)
+		return true;
+	for (size_t i = 0; i < s->parts.count; i++) {
+		const struct record *p = s->parts.at[i];
+
+		if (!p->payload && replica_needs(rp, p, r->index, only))
+			return true;
+	}
+	return false;
 }
 
 uint32_t replica_open_parts(const struct replica *rp, engine_id engine, txn_id txn, uint32_t *attempt_out)
@@ -522,9 +584,9 @@ static bool commit_continue(struct replica *rp, const struct record *r, int64_t 
 		if (rp->cur.part_at < r->parts) {
 			const struct record *p = rp->cur.set->parts.at[rp->cur.part_at];
 
-			op_reader_start(&rp->cur.ops, p->payload, p->payload_bytes);
+			op_reader_start(&rp->cur.ops, p->payload, p->payload ? p->payload_bytes : 0);
 		} else {
-			op_reader_start(&rp->cur.ops, r->payload, r->payload_bytes);
+			op_reader_start(&rp->cur.ops, r->payload, r->payload ? r->payload_bytes : 0);
 		}
 		rp->cur.part_at++;
 	}
@@ -532,6 +594,7 @@ static bool commit_continue(struct replica *rp, const struct record *r, int64_t 
 
 static void commit_begin(struct replica *rp, const struct record *r)
 {
+	ASSERT(r->payload || !r->payload_bytes); /* replica_missing_payload() was asked before */
 	rp->cur.active = true;
 	rp->cur.ordinal = 0;
 	rp->cur.part_at = 0;
@@ -929,6 +992,7 @@ static enum void_cause apply_other(struct replica *rp, const struct record *r)
 {
 	struct remove_payload rem;
 
+	ASSERT(r->payload || !r->payload_bytes || r->kind == REC_PART);
 	switch (r->kind) {
 	case REC_PART:
 		replica_add_part(rp, r);
@@ -984,13 +1048,15 @@ bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, 
 	enum verdict v = VERDICT_OK;
 
 	ASSERT_OP(r->index, ==, rp->applied + 1);
-	ASSERT(r->payload || !r->payload_bytes);
 	if (!rp->cur.active) {
 		v = judge(rp, r, &cause);
 		if (!record_kind_leaders(r->kind) && v != VERDICT_DUP && root_member(rp, r->engine)) /* a void uses it up */
 			root_set_last_seq(rp, r->index, root_member(rp, r->engine), r->seq);
 		--*budget;
-		if (v == VERDICT_OK && r->kind == REC_COMMIT) {
+		if (v == VERDICT_OK && r->kind == REC_COMMIT && !replica_needs(rp, r, r->index, NULL)) {
+			parts_end(rp, r, true);
+			root_close_intents(rp, r->index, r->engine, r->txn, 0, true);
+		} else if (v == VERDICT_OK && r->kind == REC_COMMIT) {
 			commit_begin(rp, r);
 		} else if (v == VERDICT_OK) {
 			cause = apply_other(rp, r);
@@ -1028,12 +1094,16 @@ static void replay_commit(struct replica *rp, const struct record *r)
 {
 	uint32_t ordinal = 0;
 
+	if (!replica_needs(rp, r, r->index, rp->only))
+		return;
+	ASSERT(r->payload || !r->payload_bytes);
 	if (r->parts) {
 		struct part_set *s = part_set_find(rp, r);
 
 		ASSERT(s && s->parts.count == r->parts);
 		for (size_t i = 0; i < s->parts.count; i++)
-			replay_payload(rp, r, s->parts.at[i]->payload, s->parts.at[i]->payload_bytes, &ordinal);
+			if (s->parts.at[i]->payload)
+				replay_payload(rp, r, s->parts.at[i]->payload, s->parts.at[i]->payload_bytes, &ordinal);
 	}
 	replay_payload(rp, r, r->payload, r->payload_bytes, &ordinal);
 }

@@ -44,7 +44,7 @@ void record_encode(const struct record *r, struct buf *out)
 	put_varint(out, r->touch_count);
 	for (uint32_t i = 0; i < r->touch_count; i++) {
 		put_varint(out, r->touches[i].relation);
-		put_varint(out, r->touches[i].leaf);
+		put_varint(out, r->touches[i].storage);
 	}
 	h.header_bytes = (uint32_t)(out->size - at - sizeof h);
 	ASSERT_OP(h.header_bytes, <=, RECORD_HEADER_MAX);
@@ -131,12 +131,12 @@ static enum status header_decode(struct reader r, struct record *out)
 	out->touch_count = (uint32_t)n;
 	for (uint32_t i = 0; i < n; i++) {
 		out->touches[i].relation = get_varint(&r);
-		out->touches[i].leaf = get_varint(&r);
+		out->touches[i].storage = get_varint(&r);
 	}
 	return r.bad || reader_left(&r) ? ST_CORRUPT : ST_OK;
 }
 
-enum status record_decode(struct reader *r, struct record *out)
+static enum status decode(struct reader *r, struct record *out, bool checked)
 {
 	struct record_head h;
 	const uint8_t *p = get_raw(r, sizeof h);
@@ -161,10 +161,15 @@ enum status record_decode(struct reader *r, struct record *out)
 	out->payload_crc = h.payload_crc;
 	if (h.flags & RECORD_HAS_PAYLOAD) {
 		out->payload = get_raw(r, h.payload_bytes);
-		if (!out->payload || crc32c(0, out->payload, h.payload_bytes) != h.payload_crc)
+		if (!out->payload || (checked && crc32c(0, out->payload, h.payload_bytes) != h.payload_crc))
 			return ST_CORRUPT;
 	}
 	return ST_OK;
+}
+
+enum status record_decode(struct reader *r, struct record *out)
+{
+	return decode(r, out, true);
 }
 
 enum status batch_decode(const void *data, size_t bytes, struct batch *out)
@@ -190,20 +195,84 @@ enum status batch_decode(const void *data, size_t bytes, struct batch *out)
 	return ST_OK;
 }
 
-enum status batch_next(const struct batch *b, struct batch_iter *it, struct record *out)
+static enum status next(const struct batch *b, struct batch_iter *it, struct record *out, bool checked)
 {
 	struct reader r = reader_init(b->records + it->offset, b->records_bytes - it->offset);
 	enum status st;
 
 	if (it->n == b->count)
 		return reader_left(&r) ? ST_CORRUPT : ST_END;
-	st = record_decode(&r, out);
+	st = decode(&r, out, checked);
 	if (st)
 		return st;
 	out->index = b->first + it->n;
 	it->n++;
 	it->offset = (size_t)(r.p - b->records);
 	return ST_OK;
+}
+
+enum status batch_next(const struct batch *b, struct batch_iter *it, struct record *out)
+{
+	return next(b, it, out, true);
+}
+
+enum status batch_next_header(const struct batch *b, struct batch_iter *it, struct record *out)
+{
+	return next(b, it, out, false);
+}
+
+/* -- leaving out payloads ------------------------------------------------------------------------ */
+
+bool record_is_local(const struct record *r)
+{
+	if ((r->kind != REC_COMMIT && r->kind != REC_PART) || !r->touch_count)
+		return false;
+	for (uint32_t i = 0; i < r->touch_count; i++)
+		if (!r->touches[i].storage)
+			return false;
+	return true;
+}
+
+bool record_prunable(const struct record *r)
+{
+	return r->payload_bytes > RECORD_PRUNE_BYTES && record_is_local(r);
+}
+
+uint32_t batch_prunable(const struct batch *b)
+{
+	uint32_t count = 0;
+	size_t at = 0;
+
+	while (b->records_bytes - at >= sizeof(struct record_head)) {
+		struct record_head h;
+
+		memcpy(&h, b->records + at, sizeof h);
+		at += sizeof h;
+		if (h.header_bytes > b->records_bytes - at)
+			break; /* damaged: whoever decodes it finds out */
+		at += h.header_bytes;
+		if (!(h.flags & RECORD_HAS_PAYLOAD))
+			continue;
+		if (h.payload_bytes > b->records_bytes - at)
+			break;
+		at += h.payload_bytes;
+		count += (h.kind == REC_COMMIT || h.kind == REC_PART) && h.payload_bytes > RECORD_PRUNE_BYTES;
+	}
+	return count;
+}
+
+void batch_add_as(struct buf *out, const struct batch *b, const struct batch_iter *before, const struct record *r,
+		  const uint8_t *payload)
+{
+	const uint8_t *from = b->records + before->offset;
+	struct record_head h;
+
+	memcpy(&h, from, sizeof h);
+	h.flags = payload ? RECORD_HAS_PAYLOAD : 0;
+	buf_put(out, &h, sizeof h);
+	buf_put(out, from + sizeof h, h.header_bytes);
+	if (payload)
+		buf_put(out, payload, r->payload_bytes);
 }
 
 /* -- operations ---------------------------------------------------------------------------------- */
@@ -420,8 +489,21 @@ enum status op_next(struct op_reader *o, struct op *out)
 	return r->bad ? ST_CORRUPT : ST_OK;
 }
 
+/* Most operations are on the storage of the last one: *at. */
+static bool op_touched(const struct record *r, const struct op *op, uint32_t *at)
+{
+	if (op->kind < OP_ROW_INSERT || op->kind > OP_KEY_REMOVE)
+		return false;
+	for (uint32_t i = 0; i < r->touch_count; i++, *at = (*at + 1) % r->touch_count)
+		if (r->touches[*at].storage == op->relation)
+			return true;
+	return false;
+}
+
 bool record_ops_ok(const struct record *r, struct mem *mem)
 {
+	bool local = record_is_local(r);
+	uint32_t at = 0;
 	struct op_reader ops;
 	struct op op;
 	enum status st = ST_OK;
@@ -430,8 +512,11 @@ bool record_ops_ok(const struct record *r, struct mem *mem)
 		return false;
 	op_reader_init(&ops, mem);
 	op_reader_start(&ops, r->payload, r->payload_bytes);
-	while (st == ST_OK)
+	while (st == ST_OK) {
 		st = op_next(&ops, &op);
+		if (st == ST_OK && local && !op_touched(r, &op, &at))
+			st = ST_CORRUPT;
+	}
 	op_reader_fini(&ops);
 	return st == ST_END;
 }

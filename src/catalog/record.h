@@ -17,6 +17,7 @@
 #define RECORD_PAYLOAD_SOFT (960u << 10) /* what a coordinator fills */
 #define RECORD_GRANTORS_MAX 256
 #define RECORD_TOUCHES_MAX 64
+#define RECORD_PRUNE_BYTES 64          /* smaller payloads go to everybody */
 #define RECORD_ATOMS_MAX 4096          /* in one hold, drop, move */
 #define INDEX_FENCE_MAX (LEAF_KEY_MAX - 8)   /* of an index leaf: stands behind its storage in the index catalog */
 #define CATALOG_FENCE_MAX (LEAF_KEY_MAX - 2) /* of a catalog leaf: stands behind two bytes in the root */
@@ -40,7 +41,8 @@ static inline bool record_kind_leaders(uint8_t kind)
 	return kind == REC_JOIN || kind == REC_REMOVE || kind == REC_VOTER;
 }
 
-struct touch { rel_id relation; atom_id leaf; }; /* leaf 0: any leaf of the relation */
+/* What a record depends on: the table, by its barrier (P13), and the storage that is changed (ADR 10); 0: any, everybody needs it. */
+struct touch { rel_id relation; rel_id storage; };
 
 struct record {
 	seq_index index;       /* given by the sequencer: first index of the batch + place in it */
@@ -85,6 +87,21 @@ MUST_CHECK enum status batch_decode(const void *data, size_t bytes, struct batch
 struct batch_iter { size_t offset; uint32_t n; };
 MUST_CHECK enum status batch_next(const struct batch *b, struct batch_iter *it, struct record *out);
 
+/* As batch_next(), for who looks at headers only: the payload's checksum is not verified. */
+MUST_CHECK enum status batch_next_header(const struct batch *b, struct batch_iter *it, struct record *out);
+
+/* -- leaving out payloads (P7, ADR 10) ------------------------------------------------------------- */
+
+/* Its effects are on row and key atoms of the storages in its touches, and on nothing else. */
+bool record_is_local(const struct record *r);
+/* May its payload be left out for who has no copy of those? */
+bool record_prunable(const struct record *r);
+/* Records of the batch whose payload is here and may perhaps be left out: an upper bound, cheap. */
+uint32_t batch_prunable(const struct batch *b);
+/* Append the record that batch_next_header() gave with *it as @before, with another payload or none (NULL), to a batch begun. */
+void batch_add_as(struct buf *out, const struct batch *b, const struct batch_iter *before, const struct record *r,
+		  const uint8_t *payload);
+
 /* -- payloads ----------------------------------------------------------------------------------- */
 
 /*
@@ -127,7 +144,10 @@ void op_reader_init(struct op_reader *o, struct mem *mem);
 void op_reader_fini(struct op_reader *o);
 void op_reader_start(struct op_reader *o, const void *payload, size_t bytes);
 MUST_CHECK enum status op_next(struct op_reader *o, struct op *out); /* ST_END, ST_CORRUPT */
-/* Of a PART or COMMIT: the payload is here and each of its operations can be decoded. Apply never refuses (P6). */
+/*
+ * Of a PART or COMMIT: the payload is here, each of its operations can be decoded, and none is outside of the storages it
+ * names, if it names some. Apply never refuses (P6).
+ */
 bool record_ops_ok(const struct record *r, struct mem *mem);
 
 /* CREATE: @count data atoms of @rows row ids each for a storage (ranges are given at apply, ADR 1), or index leaves with fences. */

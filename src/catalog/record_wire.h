@@ -5,7 +5,7 @@
  *   batch:  u32 magic "VBAT", u8 version, u8[3] zero, u32 bytes of the whole batch, u32 crc32c of what follows,
  *           u64 first index, u64 wall_us, u64 horizon, u64 leader, u32 record count, u32 zero; then the records
  *   record: u32 header bytes (H), u32 payload bytes (P), u32 payload crc32c, u8 kind, u8 flags, u16 zero;
- *           H bytes: v engine, v seq, v txn, v attempt, v plan, v parts, v grantors, v each, v touches, (v relation, v leaf) each;
+ *           H bytes: v engine, v seq, v txn, v attempt, v plan, v parts, v grantors, v each, v touches, (v relation, v storage) each;
  *           P bytes of payload when flags has RECORD_HAS_PAYLOAD
  */
 #ifndef VALENCE_CATALOG_RECORD_WIRE_H

@@ -245,6 +245,11 @@ bool replica_current(struct replica *rp, struct frame *f)
 	return replica_usable(rp, f) && frame_last_index(f) <= rp->applied;
 }
 
+uint64_t replica_copies_version(const struct replica *rp)
+{
+	return rp->frames_version;
+}
+
 /* The rule of S10: a copy that contains a record already is not changed by it again. */
 struct frame *replica_writable(struct replica *rp, struct frame *f, seq_index index)
 {

@@ -125,12 +125,24 @@ void replica_batch(struct replica *rp, const struct batch *b);
  */
 bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, enum verdict *verdict_out);
 /*
- * Does this engine need the payloads of parts that it does not have, to apply this commit, or to replay one that it
- * applied (P7)? Never for the next record when that is going to be void: its parts may be gone everywhere.
+ * Would applying this record, or replaying it on the one copy @only, read its payload (P7, ADR 10)? Of a PART: its commit's
+ * index is @index. Judged by the copies that are here now: to be asked for the next record, or for a replay.
  */
-bool replica_missing_parts(struct replica *rp, const struct record *r);
-/* A part that came by itself: a joiner's, pulled, and checked as a record of the log is. Copied; a known one is ignored. */
+bool replica_needs(struct replica *rp, const struct record *r, seq_index index, const struct frame *only);
+/* It needs the payload, which is not here. Never for the next record when that is going to be void. */
+bool replica_missing_payload(struct replica *rp, const struct record *r, const struct frame *only);
+/*
+ * Does this engine need the payloads of parts that it does not have, to apply this commit, or to replay one that it
+ * applied on @only (P7)? Never for the next record when that is going to be void: its parts may be gone everywhere.
+ */
+bool replica_missing_parts(struct replica *rp, const struct record *r, const struct frame *only);
+/*
+ * A part that came by itself: a joiner's, pulled, and checked as a record of the log is. Copied; a known one is ignored, but for
+ * its payload if that was not here.
+ */
 void replica_add_part(struct replica *rp, const struct record *r);
+/* It is known, without its payload. */
+bool replica_part_bare(const struct replica *rp, const struct record *part);
 /* Parts of a transaction that are here: how many, and of which attempt; 0: none. UINT32_MAX: of one that committed. */
 uint32_t replica_open_parts(const struct replica *rp, engine_id engine, txn_id txn, uint32_t *attempt_out);
 /* Parts of commits applied up to @below are no longer wanted for replay. */
@@ -202,6 +214,9 @@ MUST_CHECK enum status replica_route_sequence(struct replica *rp, rel_id seq, st
 /* The catalog leaf for a key of a catalog. ST_NOT_MEMBER: no root here yet. */
 MUST_CHECK enum status replica_route_catalog(struct replica *rp, enum atom_kind catalog, const void *key,
 					     uint32_t key_len, struct route *out);
+/* Storages of which a copy is here, each once or twice: *at from 0; 0: no more. Changes with replica_copies_version(). */
+rel_id replica_held_next(const struct replica *rp, size_t *at);
+uint64_t replica_copies_version(const struct replica *rp);
 uint32_t replica_storage_atoms(struct replica *rp, rel_id storage, bool index, atom_id *need_out); /* how many */
 uint64_t replica_schema_version(const struct replica *rp); /* changes with every definition; local */
 

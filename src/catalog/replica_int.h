@@ -132,6 +132,7 @@ void route_invalidate_all(struct replica *rp);
 #define HELD_START UINT32_MAX
 struct frame *held_row(struct replica *rp, rel_id storage, row_id row, uint32_t *at);
 struct frame *held_key(struct replica *rp, rel_id storage, const void *key, uint32_t key_len, uint32_t *at);
+bool held_before(const struct replica *rp, rel_id storage, seq_index index); /* a copy without this record is here */
 void held_add(struct replica *rp, struct frame *f);
 void held_remove(struct replica *rp, struct frame *f);
 void held_fini(struct replica *rp);

@@ -230,6 +230,27 @@ static uint32_t held_place(const struct held_copies *h, row_id lo, const void *k
 	return a;
 }
 
+bool held_before(const struct replica *rp, rel_id storage, seq_index index)
+{
+	static const enum atom_kind kinds[] = {ATOM_DATA, ATOM_INDEX};
+
+	for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+		const struct held_copies *h = map_find2(&rp->held, storage, kinds[k]);
+
+		for (size_t i = 0; h && i < h->all.count; i++)
+			if (frame_as_of(h->all.at[i].frame) < index)
+				return true;
+	}
+	return false;
+}
+
+rel_id replica_held_next(const struct replica *rp, size_t *at)
+{
+	const struct map_slot *s = map_next(&rp->held, at);
+
+	return s ? s->k1 : 0;
+}
+
 struct frame *held_row(struct replica *rp, rel_id storage, row_id row, uint32_t *at)
 {
 	struct held_copies *h = map_find2(&rp->held, storage, ATOM_DATA);

@@ -74,10 +74,12 @@ static void on_log_batch(void *ctx, const void *data, size_t bytes)
 	relay_log_advanced(n->relay);
 }
 
-static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out, seq_index *last_out)
+static const void *on_log_get(void *ctx, seq_index from, const struct relay_interest *interest, size_t *bytes_out,
+			      seq_index *first_out, seq_index *last_out)
 {
 	struct tree_node_state *n = ctx;
 
+	(void)interest;
 	if (from > n->last)
 		return NULL;
 	memcpy(n->w->payload, &from, sizeof from);

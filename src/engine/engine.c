@@ -272,6 +272,8 @@ enum status engine_open(const struct engine_config *cfg, struct engine **engine_
 	config_copy(e, cfg);
 	map_init(&e->noticed, e->mem);
 	window_init(&e->window, e->mem, 1);
+	buf_init(&e->pruned, e->mem);
+	e->interest_version = UINT64_MAX;
 	leader_init(e);
 	timer_init(&e->seq_timer, seq_fire, e);
 	timer_init(&e->tick_timer, tick_fire, e);
@@ -320,6 +322,8 @@ void engine_close(struct engine *e)
 	txns_free(e->txns);
 	leader_fini(e);
 	window_fini(&e->window);
+	buf_fini(&e->pruned);
+	VEC_FINI(e->mem, &e->pull.want);
 	map_fini(&e->noticed);
 	VEC_FINI(e->mem, &e->gone);
 	VEC_FINI(e->mem, &e->latest);
@@ -362,6 +366,7 @@ int engine_step(struct engine *e)
 		archive_turn(e);
 	done += log_apply_some(e);
 	member_turn(e);
+	interest_turn(e); /* before what is submitted, on the same way */
 	if (e->resubmit) {
 		e->resubmit = false;
 		txns_resubmit(e->txns);
@@ -467,7 +472,7 @@ bool engine_log_batch(const struct engine *e, seq_index index, struct engine_bat
 
 bool engine_applying(const struct engine *e)
 {
-	return e->have_record;
+	return e->paused;
 }
 
 struct access *access_new(struct engine *e, void (*wake)(void *ctx), void *ctx)

@@ -19,7 +19,10 @@ struct logged {
 	seq_index first, last;
 	uint64_t pos;           /* consensus position; archives; 0 elsewhere */
 	uint32_t bytes, count;
+	uint32_t prunable;      /* records whose payload may be left out for some; at most so many */
+	uint32_t pulled;        /* payloads that came later */
 	uint8_t *data;
+	struct batch batch;     /* decoded; lends from data */
 	uint8_t *verdicts;      /* enum verdict per record, once applied */
 };
 struct window {
@@ -28,12 +31,16 @@ struct window {
 	size_t head, count, cap;
 	uint64_t bytes;
 	seq_index next;         /* index after the last */
+	struct map pulled;      /* index -> struct pulled, of records in it */
 };
 void window_init(struct window *w, struct mem *mem, seq_index next);
 void window_fini(struct window *w);
 void window_reset(struct window *w, seq_index next);
 /* data is a whole batch that starts at w->next and has records; copied. */
 struct logged *window_add(struct window *w, const struct batch *b, const void *data, size_t bytes, uint64_t pos);
+/* The payload of a record of @l that was sent without it, if it came since. NULL: not here. */
+const uint8_t *window_payload(const struct window *w, const struct logged *l, seq_index index);
+void window_put_payload(struct window *w, struct logged *l, seq_index index, const void *payload, uint32_t bytes); /* copied */
 struct logged *window_find(const struct window *w, seq_index index); /* the batch that has it; NULL */
 seq_index window_first(const struct window *w); /* next when empty */
 void window_trim(struct window *w, uint64_t limit_bytes, seq_index keep_from);
@@ -79,6 +86,16 @@ struct catchup {
 	uint64_t spent_bytes;   /* since the last tick */
 };
 
+/* Payloads that are wanted and not here; see pull.c. */
+struct pull {
+	VEC(seq_index) want;           /* sorted */
+	engine_id from;                /* who is asked now; 0: nobody */
+	uint32_t at;                   /* its place in the order of those who may be asked */
+	uint32_t in_vain;              /* asked one after the other without a payload */
+	uint64_t asked_us, since_us;   /* since_us: since when nothing came */
+	bool gone;                     /* an archive said so since */
+};
+
 struct checkpoint_work;
 struct latest_ask { uint64_t id; engine_id engine; uint64_t request; };
 
@@ -102,6 +119,9 @@ struct engine {
 	struct replica *rp;
 	struct relay *relay;
 	struct window window;
+	struct pull pull;
+	struct buf pruned;              /* lent to the relay by log_get */
+	uint64_t interest_version;      /* of the copies and fetches that the interest told last is of */
 	engine_id self;
 	uint64_t nonce;
 	struct join_payload me;         /* what it says when it joins */
@@ -111,7 +131,7 @@ struct engine {
 	struct batch batch;
 	struct batch_iter iter;
 	struct record record;
-	bool have_record;
+	bool have_record, paused;       /* paused: apply is within it */
 	uint64_t applied_pos, committed_pos; /* archive: consensus positions applied, and handed out by it */
 	/* archive */
 	struct store *store;
@@ -143,6 +163,8 @@ struct engine {
 	VEC(engine_id) refused;         /* members whose port refused after a link broke: a new leader removes them at once */
 	struct map noticed;             /* engine -> when first suspected here (us + 1 as pointer) */
 	uint64_t committed_index, records_applied, batches_made;
+	uint64_t payload_bytes_spared;  /* of records applied without their payload */
+	uint64_t payloads_pulled, payload_bytes_pulled, payloads_given;
 };
 
 static inline uint64_t engine_now(const struct engine *e) { return clock_now_us(&e->clock); }
@@ -151,6 +173,19 @@ static inline uint64_t engine_now(const struct engine *e) { return clock_now_us(
 int log_apply_some(struct engine *e);
 void log_receive(struct engine *e, const void *data, size_t bytes, uint64_t pos); /* a batch, from parent or consensus */
 enum status log_replay(struct engine *e, seq_index as_of, struct frame *f);
+
+/* pull.c: payloads that were not sent */
+void pull_add(struct engine *e, seq_index index);  /* wanted */
+bool pull_wait(struct engine *e);                  /* ask, again and again; false: they seem to be gone everywhere */
+void pull_asked(struct engine *e, engine_id from, struct reader *r);    /* MSG_PAYLOADS */
+void pull_answered(struct engine *e, engine_id from, struct reader *r); /* MSG_PAYLOAD */
+void pull_reset(struct engine *e);
+
+/* interest.c: what this engine wants, and what it sends to whom */
+void interest_turn(struct engine *e);
+uint64_t interest_variant(struct engine *e, seq_index from, const struct relay_interest *interest);
+/* The batch as @interest wants it; lent until the next call. */
+const void *interest_encode(struct engine *e, struct logged *l, const struct relay_interest *interest, size_t *bytes_out);
 
 /* leader.c */
 void leader_init(struct engine *e);

@@ -8,16 +8,30 @@
 #include "engine/engine_int.h"
 
 #define APPLY_BUDGET 16384
+#define PULL_AHEAD_BYTES (4u << 20) /* of payloads asked for at once */
+#define PULL_AHEAD_RECORDS 4096
 
 void window_init(struct window *w, struct mem *mem, seq_index next)
 {
 	memset(w, 0, sizeof *w);
 	w->mem = mem;
 	w->next = next;
+	map_init(&w->pulled, mem);
 }
+
+struct pulled { uint32_t bytes; uint8_t data[]; };
 
 static void logged_free(struct window *w, struct logged *l)
 {
+	for (seq_index i = l->first; l->pulled && i <= l->last; i++) {
+		struct pulled *p = map_remove(&w->pulled, i);
+
+		if (!p)
+			continue;
+		l->pulled--;
+		w->bytes -= p->bytes;
+		mem_free(w->mem, p, sizeof *p + p->bytes);
+	}
 	w->bytes -= l->bytes;
 	mem_free(w->mem, l->data, l->bytes);
 	mem_free(w->mem, l->verdicts, l->count);
@@ -36,6 +50,26 @@ void window_fini(struct window *w)
 {
 	window_reset(w, 0);
 	mem_free(w->mem, w->at, w->cap * sizeof *w->at);
+	map_fini(&w->pulled);
+}
+
+const uint8_t *window_payload(const struct window *w, const struct logged *l, seq_index index)
+{
+	const struct pulled *p = l->pulled ? map_find(&w->pulled, index) : NULL;
+
+	return p ? p->data : NULL;
+}
+
+void window_put_payload(struct window *w, struct logged *l, seq_index index, const void *payload, uint32_t bytes)
+{
+	struct pulled *p = mem_alloc(w->mem, sizeof *p + bytes);
+
+	ASSERT(index >= l->first && index <= l->last && !map_find(&w->pulled, index));
+	p->bytes = bytes;
+	memcpy(p->data, payload, bytes);
+	map_put(&w->pulled, index, p);
+	l->pulled++;
+	w->bytes += bytes;
 }
 
 struct logged *window_add(struct window *w, const struct batch *b, const void *data, size_t bytes, uint64_t pos)
@@ -50,6 +84,9 @@ struct logged *window_add(struct window *w, const struct batch *b, const void *d
 	l->count = b->count;
 	l->data = mem_alloc(w->mem, bytes);
 	memcpy(l->data, data, bytes);
+	l->batch = *b;
+	l->batch.records = l->data + (b->records - (const uint8_t *)data);
+	l->prunable = batch_prunable(b);
 	l->verdicts = mem_alloc(w->mem, b->count);
 	if (w->head + w->count == w->cap) {
 		if (w->head > w->cap / 2) {
@@ -135,7 +172,7 @@ static bool next_record(struct engine *e)
 			e->applying = window_find(&e->window, replica_applied(e->rp) + 1);
 			if (!e->applying)
 				return false;
-			ASSERT(batch_decode(e->applying->data, e->applying->bytes, &e->batch) == ST_OK);
+			e->batch = e->applying->batch;
 			memset(&e->iter, 0, sizeof e->iter);
 			replica_batch(e->rp, &e->batch);
 		}
@@ -152,6 +189,49 @@ static bool next_record(struct engine *e)
 	}
 }
 
+/*
+ * The next record's payload was not sent and is needed, or parts are. Then likely more is: all that lies ahead is asked for at
+ * once. True: apply waits.
+ */
+static bool must_wait(struct engine *e)
+{
+	struct record *ahead;
+	seq_index at = e->record.index;
+	uint64_t bytes = 0;
+
+	if (!e->record.payload)
+		e->record.payload = window_payload(&e->window, e->applying, at);
+	if (replica_missing_parts(e->rp, &e->record, NULL)) {
+		COVER(PARTS_PULLED);
+		if (!txns_want_parts(e->txns, &e->record) && !e->archive)
+			member_rejoin(e); /* a root from after that commit */
+		return true;
+	}
+	if (!replica_missing_payload(e->rp, &e->record, NULL))
+		return false;
+	COVER(PAYLOADS_PULLED);
+	ahead = mem_alloc(e->mem, sizeof *ahead);
+	while (!e->pull.from && bytes < PULL_AHEAD_BYTES && at < e->record.index + PULL_AHEAD_RECORDS) {
+		const struct logged *l = window_find(&e->window, at);
+		struct batch_iter it = {0};
+
+		if (!l)
+			break;
+		while (batch_next_header(&l->batch, &it, ahead) == ST_OK) {
+			if (ahead->index < at || window_payload(&e->window, l, ahead->index) ||
+			    !replica_missing_payload(e->rp, ahead, NULL))
+				continue;
+			pull_add(e, ahead->index);
+			bytes += ahead->payload_bytes;
+		}
+		at = l->last + 1;
+	}
+	mem_free(e->mem, ahead, sizeof *ahead);
+	if (!pull_wait(e) && !e->archive)
+		member_rejoin(e); /* a root from after it */
+	return true;
+}
+
 int log_apply_some(struct engine *e)
 {
 	int64_t budget = APPLY_BUDGET;
@@ -164,19 +244,18 @@ int log_apply_some(struct engine *e)
 		if (!e->have_record && !next_record(e))
 			break;
 		e->have_record = true;
-		if (replica_missing_parts(e->rp, &e->record)) {
-			COVER(PARTS_PULLED);
-			if (!txns_want_parts(e->txns, &e->record) && !e->archive)
-				member_rejoin(e); /* a root from after that commit */
+		if (!e->paused && must_wait(e))
 			break;
-		}
 		l = e->applying;
 		if (!replica_apply(e->rp, &e->record, &budget, &v)) {
 			COVER(APPLY_PAUSED);
+			e->paused = true;
 			done++;
 			break;
 		}
-		e->have_record = false;
+		if (!e->record.payload)
+			e->payload_bytes_spared += e->record.payload_bytes;
+		e->have_record = e->paused = false;
 		done++;
 		e->records_applied++;
 		if (e->applying != l)
@@ -195,40 +274,62 @@ int log_apply_some(struct engine *e)
 	return done;
 }
 
+/*
+ * Can the frame take over all in (as_of, applied]? Not over a membership record if it is a data catalog leaf; and not
+ * before what it needs of payloads is here.
+ */
+static enum status replay_check(struct engine *e, seq_index as_of, const struct frame *f, struct record *r)
+{
+	seq_index at = as_of + 1, applied = replica_applied(e->rp);
+	bool missing = false;
+
+	while (at <= applied) {
+		struct logged *l = window_find(&e->window, at);
+		struct batch_iter it = {0};
+
+		if (!l)
+			return ST_LOG_GONE;
+		while (batch_next_header(&l->batch, &it, r) == ST_OK) {
+			if (r->index < at || r->index > applied)
+				continue;
+			if (f->kind == ATOM_DATA_CAT && record_kind_leaders(r->kind))
+				return ST_AGAIN;
+			if (l->verdicts[r->index - l->first] != VERDICT_OK)
+				continue;
+			if (replica_missing_parts(e->rp, r, f))
+				return ST_LOG_GONE;
+			if (replica_missing_payload(e->rp, r, f) && !window_payload(&e->window, l, r->index)) {
+				pull_add(e, r->index);
+				missing = true;
+			}
+		}
+		at = l->last + 1;
+	}
+	if (!missing)
+		return ST_OK;
+	COVER(REPLAY_PULLED);
+	return pull_wait(e) ? ST_WAIT : ST_LOG_GONE;
+}
+
 /* txn_host: all records in (as_of, applied] on one frame (S10). */
 enum status log_replay(struct engine *e, seq_index as_of, struct frame *f)
 {
-	seq_index applied = replica_applied(e->rp);
+	seq_index at = as_of + 1, applied = replica_applied(e->rp);
 	struct record *r = mem_alloc(e->mem, sizeof *r);
-	enum status st = ST_OK;
+	enum status st = replay_check(e, as_of, f, r);
 
-	/* first: nothing in between that the frame cannot be replayed over */
-	for (int pass = 0; pass < 2 && !st; pass++) {
-		seq_index at = as_of + 1;
+	while (!st && at <= applied) {
+		struct logged *l = window_find(&e->window, at);
+		struct batch_iter it = {0};
 
-		while (at <= applied && !st) {
-			struct logged *l = window_find(&e->window, at);
-			struct batch b;
-			struct batch_iter it = {0};
-
-			if (!l || batch_decode(l->data, l->bytes, &b) != ST_OK) {
-				st = ST_LOG_GONE;
-				break;
-			}
-			while (!st && batch_next(&b, &it, r) == ST_OK) {
-				uint8_t v = l->verdicts[r->index - l->first];
-
-				if (r->index < at || r->index > applied)
-					continue;
-				if (pass == 1)
-					replica_replay(e->rp, r, (enum verdict)v, f);
-				else if (f->kind == ATOM_DATA_CAT && record_kind_leaders(r->kind))
-					st = ST_AGAIN;
-				else if (v == VERDICT_OK && replica_missing_parts(e->rp, r))
-					st = ST_LOG_GONE;
-			}
-			at = l->last + 1;
+		while (batch_next(&l->batch, &it, r) == ST_OK) {
+			if (r->index < at || r->index > applied)
+				continue;
+			if (!r->payload)
+				r->payload = window_payload(&e->window, l, r->index);
+			replica_replay(e->rp, r, (enum verdict)l->verdicts[r->index - l->first], f);
 		}
+		at = l->last + 1;
 	}
 	mem_free(e->mem, r, sizeof *r);
 	return st;

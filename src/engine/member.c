@@ -122,7 +122,9 @@ void member_rejoin(struct engine *e)
 	txns_replica_reset(e->txns);
 	e->rp = txns_replica(e->txns);
 	e->applying = NULL;
-	e->have_record = false;
+	e->have_record = e->paused = false;
+	pull_reset(e);
+	e->interest_version = UINT64_MAX;
 	window_reset(&e->window, 1);
 	ask_send(e, &ask);
 }
@@ -249,7 +251,9 @@ static void on_join_reply(void *ctx, bool accepted, const void *data, size_t byt
 	txns_replica_reset(e->txns);
 	e->rp = txns_replica(e->txns);
 	e->applying = NULL;
-	e->have_record = false;
+	e->have_record = e->paused = false;
+	pull_reset(e);
+	e->interest_version = UINT64_MAX;
 	if (replica_install_root(e->rp, r.p, reader_left(&r), as_of) != ST_OK) {
 		log_event(e->log, LOG_ENGINE, LOG_ERROR, "damaged root in a join reply", "bytes=%llu",
 			  (unsigned long long)bytes);
@@ -523,6 +527,12 @@ static void on_message(void *ctx, engine_id from, const void *data, size_t bytes
 	case MSG_LATEST:
 		on_latest(e, from, &r);
 		break;
+	case MSG_PAYLOADS:
+		pull_asked(e, from, &r);
+		break;
+	case MSG_PAYLOAD:
+		pull_answered(e, from, &r);
+		break;
 	default:
 		txns_message(e->txns, from, data, bytes);
 	}
@@ -635,8 +645,8 @@ static void on_join_refused(void *ctx, const char *cause, const char *advice)
 	engine_fail(e, &err);
 }
 
-static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
-			      seq_index *last_out)
+static const void *on_log_get(void *ctx, seq_index from, const struct relay_interest *interest, size_t *bytes_out,
+			      seq_index *first_out, seq_index *last_out)
 {
 	struct engine *e = ctx;
 	struct logged *l = from <= replica_applied(e->rp) ? window_find(&e->window, from) : NULL;
@@ -645,10 +655,14 @@ static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_
 		return catchup_get(e, from, bytes_out, first_out, last_out);
 	if (!l || l->last > replica_applied(e->rp))
 		return NULL;
-	*bytes_out = l->bytes;
 	*first_out = l->first;
 	*last_out = l->last;
-	return l->data;
+	return interest_encode(e, l, interest, bytes_out);
+}
+
+static uint64_t on_log_variant(void *ctx, seq_index from, const struct relay_interest *interest)
+{
+	return interest_variant(ctx, from, interest);
 }
 
 /* Only what is applied here is given on, whole batches of it. */
@@ -690,6 +704,7 @@ const struct relay_events member_relay_events = {
 	.join_waiting = on_join_waiting,
 	.join_refused = on_join_refused,
 	.log_get = on_log_get,
+	.log_variant = on_log_variant,
 	.log_last = on_log_last,
 	.log_first = on_log_first,
 	.log_want = on_log_want,

@@ -111,6 +111,10 @@ static void look(struct model *m, struct node *n, const struct record *r, const 
 	if (verdict == VERDICT_DUP)
 		world_violation(m->w, "index %llu repeats a record of %llu: the leader took it twice",
 				(unsigned long long)r->index, (unsigned long long)r->engine);
+	if (r->index == m->log.count + 1 && !r->payload && r->payload_bytes) { /* what leaves the voters they have applied */
+		world_violation(m->w, "%s applied index %llu before any archive did", n->name, (unsigned long long)r->index);
+		return;
+	}
 	if (r->index == m->log.count + 1) {
 		VEC_PUSH(&m->w->mem, &m->log, l);
 		world_mix(m->w, l.crc);

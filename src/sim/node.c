@@ -178,6 +178,7 @@ void node_start(struct node *n)
 		.remote_bytes = 4u << 20, /* two chunks: their places are given to others */
 		.checkpoint_bytes = w->checkpoint_bytes,
 		.window_bytes = w->window_bytes,
+		.fan_out = w->fan_out,
 		.deadlock_timeout_us = MILLIS(200),
 		.stale_read_limit_us = MILLIS(1500), /* so that it is met: over the heartbeat limit, under most faults */
 		.kick = node_kick,

@@ -240,11 +240,14 @@ static void paused_fetch(struct world *w, struct node *h, struct node *c, int64_
 {
 	struct mtxn *x = model_txn_begin(w->model);
 	struct client *ch = client_on(w, h), *cc = client_on(w, c);
-	struct node *p = parent_of(w, c);
+	struct node *p;
 
-	if (!ch || !cc || !p || !said(w, cc, client_run(cc, LIMIT, "SELECT tag FROM acct WHERE id = 1")))
+	if (!ch || !cc || !said(w, cc, client_run(cc, LIMIT, "SELECT tag FROM acct WHERE id = 1")))
 		return;
-	world_run_for(w, MILLIS(20));
+	world_run_for(w, MILLIS(20)); /* it has left whom it joined by */
+	p = parent_of(w, c);
+	if (!p)
+		return;
 	sim_net_block(w->net, p->host, c->host, true);
 	client_query(ch, "INSERT INTO big SELECT g, g::text, 'small', %" PRId64 " FROM generate_series(%" PRId64 ", %" PRId64
 		     ") g", model_txn_write(x, 0, false), from, from + 22999);
@@ -433,12 +436,12 @@ static bool parts_open(struct world *w, void *ctx)
 
 /*
  * A's transaction is too large for one record. When its first parts are in the log, what A sends is held up, and C is started
- * anew: the root that it joins with is from after them, so it must ask for them when the commit comes.
+ * anew: the root that it joins with is from after them, so it must ask for them when the commit comes, if it has a copy by then.
  */
 static void late_joiner(struct world *w, int number)
 {
 	struct node *a = cache_under(w, node_leader(w), NULL), *c = NULL, *p = a ? parent_of(w, a) : NULL;
-	struct client *ca;
+	struct client *ca, *cc = clients_add(w->clients, &load_idle);
 	struct mtxn *x;
 	struct joined j = {NULL, 0};
 	struct engine_info info;
@@ -463,6 +466,10 @@ static void late_joiner(struct world *w, int number)
 		fault_crash(w, c, false, MILLIS(20));
 		(void)world_run_until(w, MILLIS(500), has_joined, &j);
 		world_run_for(w, MILLIS(20));
+		if (node_ready(c) && client_run_on(cc, MILLIS(100), c)) { /* who has no copy needs no parts */
+			client_query(cc, "SELECT max(pad) FROM gr0");
+			(void)client_wait(cc, MILLIS(200));
+		}
 		sim_net_block(w->net, a->host, p->host, false);
 	}
 	if (client_wait(ca, LIMIT))
@@ -476,6 +483,7 @@ static void late_joiner(struct world *w, int number)
 	if (!world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
 		world_violation(w, "%s is no member again", c->name);
 	client_hang_up(ca);
+	client_hang_up(cc);
 }
 
 static void run_late_joiner(struct world *w)
@@ -534,6 +542,157 @@ static void run_far_behind(struct world *w)
 		scenario_finish(w, admin);
 }
 
+/* -- interest that comes too late (P7) --------------------------------------------------------------------------------- */
+
+/* C begins to read a table for the first time: the question for its first copy goes out, and nothing after it. */
+static bool ask_and_stop(struct world *w, struct node *c, struct client *cc, const char *table, bool *blocked_out)
+{
+	struct node *p = parent_of(w, c);
+
+	if (!p)
+		return false;
+	client_query(cc, "SELECT max(pad) FROM %s", table);
+	world_run_for(w, 100 + rng_below(&w->rng, MILLIS(1)));
+	sim_net_block(w->net, c->host, p->host, true);
+	*blocked_out = true;
+	return true;
+}
+
+/*
+ * H made two tables. W has locks on new rows of the first. C has just told that it wants the second, so that it wants the first
+ * is told a little later than it asks H for a copy, and is held up. Then W commits: C is not sent the payload. If the copy was
+ * there before, C needs it for the next record; if it comes later, for the replay.
+ */
+static void late_interest(struct world *w, int number, bool replay)
+{
+	struct node *a = &w->nodes[0], *h = &w->nodes[1], *c = &w->nodes[2], *wr = &w->nodes[3];
+	struct client *ch = client_on(w, h), *cc = client_on(w, c), *cw = client_on(w, wr);
+	char table[2][16];
+	bool blocked = false;
+	struct mtxn *x;
+
+	for (int i = 0; i < 2 && ch && cc && cw; i++) {
+		snprintf(table[i], sizeof table[i], "%s%d", i ? "second" : "first", number);
+		if (!said(w, ch, client_run(ch, LIMIT, "CREATE TABLE %s (id bigint PRIMARY KEY, k text, pad text, tag bigint)",
+					    table[i])))
+			return;
+		(void)fill(w, ch, table[i], 1, 20, true);
+	}
+	if (!ch || !cc || !cw || w->failed || !said(w, cw, client_run(cw, LIMIT, "BEGIN")))
+		return;
+	x = fill(w, cw, table[0], 1000, 5, false);
+	if (!said(w, cw, client_wait(cw, LIMIT)))
+		return;
+	world_run_for(w, MILLIS(50));
+	if (!said(w, cc, client_run(cc, LIMIT, "SELECT count(*) FROM %s", table[1])))
+		return;
+	if (replay)
+		sim_net_block(w->net, h->host, a->host, true);
+	if (!ask_and_stop(w, c, cc, table[0], &blocked))
+		world_violation(w, "%s has no parent", c->name);
+	client_query(cw, "COMMIT");
+	world_run_for(w, MILLIS(60));
+	sim_net_block(w->net, h->host, a->host, false);
+	world_run_for(w, MILLIS(20));
+	sim_net_block(w->net, c->host, a->host, false);
+	if (!said(w, cw, client_wait(cw, LIMIT)) || !said(w, cc, client_wait(cc, LIMIT)))
+		return;
+	model_txn_end(w->model, x, TXN_ACKED);
+	world_run_for(w, MILLIS(100));
+	for (uint32_t i = 0; i < w->node_count && !w->failed; i++)
+		checks_copies(w->checks, &w->nodes[i]);
+	client_hang_up(ch);
+	client_hang_up(cc);
+	client_hang_up(cw);
+}
+
+static void until_met(struct world *w, bool replay, enum cover_point point)
+{
+	uint64_t before = cover_counts[point];
+	struct client *admin;
+
+	w->fan_out = 0;
+	w->multicast = false; /* by which everybody gets everything */
+	w->direct_links = 0; /* what is held up is on the links of the tree */
+	admin = scenario_prepare(w);
+	for (int i = 0; admin && i < 40 && !w->failed && cover_counts[point] == before; i++)
+		late_interest(w, i, replay);
+	if (admin && met(w, point, before))
+		scenario_finish(w, admin);
+}
+
+static void run_late_interest(struct world *w)
+{
+	until_met(w, false, COVER_PAYLOADS_PULLED);
+}
+
+static void run_fetch_pull(struct world *w)
+{
+	until_met(w, true, COVER_REPLAY_PULLED);
+}
+
+/* -- a parent that was not sent what its new child wants ----------------------------------------------------------------- */
+
+/*
+ * G, below another cache, has a copy. Its parent falls silent towards it while the table is written, and is then killed. Whoever
+ * is G's next parent had nobody who wanted the payloads.
+ */
+static void new_parent(struct world *w, int number)
+{
+	struct node *a = &w->nodes[0], *g = NULL, *p = NULL;
+	struct client *ca = client_on(w, a), *cg;
+	char table[16];
+
+	for (uint32_t i = w->node_count - 1; i > 0 && !g; i--) {
+		p = parent_of(w, &w->nodes[i]);
+		if (p && p != a)
+			g = &w->nodes[i];
+	}
+	if (!ca || !g || !(cg = client_on(w, g))) {
+		world_violation(w, "no cache is below another one");
+		return;
+	}
+	snprintf(table, sizeof table, "np%d", number);
+	if (!said(w, ca, client_run(ca, LIMIT, "CREATE TABLE %s (id bigint PRIMARY KEY, k text, pad text, tag bigint)", table)))
+		return;
+	(void)fill(w, ca, table, 1, 20, true);
+	if (w->failed || !said(w, cg, client_run(cg, LIMIT, "SELECT max(pad) FROM %s", table)))
+		return;
+	world_run_for(w, MILLIS(100)); /* what G wants is known everywhere */
+	p = parent_of(w, g);
+	if (!p || p == a)
+		return;
+	sim_net_block(w->net, p->host, g->host, true);
+	for (int i = 0; i < 5 && !w->failed; i++)
+		(void)fill(w, ca, table, 1000 + i * 10, 5, true);
+	fault_crash(w, p, false, MILLIS(3000));
+	world_run_for(w, MILLIS(2000));
+	sim_net_block(w->net, p->host, g->host, false);
+	if (!world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
+		world_violation(w, "%s is no member again", p->name);
+	(void)fill(w, ca, table, 2000, 5, true);
+	world_run_for(w, MILLIS(100));
+	for (uint32_t i = 0; i < w->node_count && !w->failed; i++)
+		checks_copies(w->checks, &w->nodes[i]);
+	client_hang_up(ca);
+	client_hang_up(cg);
+}
+
+static void run_new_parent(struct world *w)
+{
+	uint64_t before = cover_counts[COVER_PULL_NOT_HERE];
+	struct client *admin;
+
+	w->fan_out = 2;
+	w->multicast = false;
+	w->direct_links = 0;
+	admin = scenario_prepare(w);
+	for (int i = 0; admin && i < 12 && !w->failed && cover_counts[COVER_PULL_NOT_HERE] == before; i++)
+		new_parent(w, i);
+	if (admin && met(w, COVER_PULL_NOT_HERE, before))
+		scenario_finish(w, admin);
+}
+
 const struct scenario scenarios_rare[] = {
 	{"late-split", "a split that comes after the end of its table", 3, 6, MOOD_MIXED, run_late_split},
 	{"fetch-gone", "a copy is asked for of what is gone", 1, 4, MOOD_MIXED, run_fetch_gone},
@@ -542,5 +701,8 @@ const struct scenario scenarios_rare[] = {
 	{"join-removed", "an engine hears at once that it joined and was removed", 3, 5, MOOD_MIXED, run_join_removed},
 	{"late-joiner", "an engine joins between the parts of a transaction and its commit", 1, 3, MOOD_MIXED, run_late_joiner},
 	{"far-behind", "an engine that stops while more is written than any window holds", 3, 6, MOOD_MIXED, run_far_behind},
+	{"late-interest", "a record's payload was not sent to who has got a copy since", 1, 4, MOOD_MIXED, run_late_interest},
+	{"fetch-pull", "a fetched copy needs payloads that were not sent", 1, 4, MOOD_MIXED, run_fetch_pull},
+	{"new-parent", "the next parent was not sent what its new child needs", 1, 8, MOOD_MIXED, run_new_parent},
 	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
 };

@@ -126,6 +126,7 @@ static void choose(struct world *w)
 	choose_mood(w);
 	w->window_bytes = hash_u64(w->cfg.seed ^ 0x7762) % 4 == 0 ? 16u << 10 : 0; /* engines fall behind it */
 	w->multicast = hash_u64(w->cfg.seed ^ 0x6d63) % 4 == 0; /* not drawn: seeds that were kept stay what they were */
+	w->fan_out = hash_u64(w->cfg.seed ^ 0x666f) % 3 == 0 ? 2 : 0;
 	w->checkpoint_bytes = checkpoint_bytes[w->archive_count == 1 ? rng_below(&w->rng, 3) : 2 + rng_below(&w->rng, 2)];
 	w->direct_links = 2; /* few, so that the bound is met */
 }

@@ -96,6 +96,7 @@ struct world {
 	uint64_t checkpoint_bytes, window_bytes;
 	bool multicast;           /* the log goes by datagrams, too */
 	uint32_t direct_links;
+	uint32_t fan_out;            /* 0: the default, by which all are below the archives */
 	enum mood mood;
 	uint32_t pace;               /* clients think so many times longer than their loads say */
 	uint32_t hot_percent;        /* accesses that go to one of the hot_keys */

@@ -126,11 +126,12 @@ static void on_join_waiting(void *ctx, const char *cause)
 	ASSERT(strlen(cause) < 400);
 }
 
-static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
-			      seq_index *last_out)
+static const void *on_log_get(void *ctx, seq_index from, const struct relay_interest *interest, size_t *bytes_out,
+			      seq_index *first_out, seq_index *last_out)
 {
 	struct world *w = ctx;
 
+	(void)interest;
 	if (from < 3 || from > w->last)
 		return NULL;
 	*first_out = *last_out = from;

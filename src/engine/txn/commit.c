@@ -13,6 +13,9 @@
 
 enum commit_stage { COMMIT_SLOTS, COMMIT_ROWS, COMMIT_KEYS, COMMIT_LAST, COMMIT_SENT };
 
+/* Who needs a payload (P7). Over: too many to name, so everybody. */
+struct touched { uint32_t count; bool over; struct touch at[RECORD_TOUCHES_MAX]; };
+
 struct commit_work {
 	enum commit_stage stage;
 	struct buf payload;            /* being filled */
@@ -31,6 +34,7 @@ struct commit_work {
 	uint32_t touch_count;
 	rel_id touches[RECORD_TOUCHES_MAX];
 	bool touches_over;
+	struct touched all, part;      /* (table, storage) changed by the transaction; by the payload being filled */
 };
 
 void commit_free(struct txns *t, struct txn *x)
@@ -58,6 +62,23 @@ static void touch(struct commit_work *w, rel_id relation)
 		w->touches_over = true;
 	else
 		w->touches[w->touch_count++] = relation;
+}
+
+static void touched_add(struct touched *t, rel_id relation, rel_id storage)
+{
+	for (uint32_t i = t->count; i; i--)
+		if (t->at[i - 1].storage == storage)
+			return;
+	if (t->count == RECORD_TOUCHES_MAX)
+		t->over = true;
+	else
+		t->at[t->count++] = (struct touch){relation, storage};
+}
+
+static void touch_storage(struct commit_work *w, rel_id relation, rel_id storage)
+{
+	touched_add(&w->all, relation, storage);
+	touched_add(&w->part, relation, storage);
 }
 
 /* -- row ids --------------------------------------------------------------------------------------------- */
@@ -130,8 +151,14 @@ static void send_part(struct txns *t, struct txn *x)
 {
 	struct commit_work *w = x->commit;
 	struct record r = {.kind = REC_PART, .txn = x->id, .attempt = x->attempt};
-	struct submission *s = txns_submit(t, &r, &w->payload);
+	struct submission *s;
 
+	if (!x->ddl.count && !w->part.over) {
+		r.touch_count = w->part.count;
+		memcpy(r.touches, w->part.at, w->part.count * sizeof r.touches[0]);
+	}
+	w->part = (struct touched){0};
+	s = txns_submit(t, &r, &w->payload);
 	s->done = part_done;
 	s->ctx = x;
 	x->parts_sent++;
@@ -161,6 +188,7 @@ static void encode_row(struct txns *t, struct txn *x, const struct overlay_table
 	if (w->payload.size && w->payload.size + commit_row_bytes(v->cells, v->cell_count) > RECORD_PAYLOAD_SOFT)
 		send_part(t, x);
 	touch(w, tab->table);
+	touch_storage(w, tab->table, tab->storage);
 	if (r->row & ROW_ID_PROVISIONAL) {
 		if (v->change == OVERLAY_INSERTED)
 			op_encode_row(&w->payload, OP_ROW_INSERT, tab->storage, r->final, v->cells, v->cell_count);
@@ -180,6 +208,7 @@ static void encode_key(struct txn *x, struct commit_work *w, const struct overla
 
 	if (!v || v->present != w->key_adds)
 		return;
+	touch_storage(w, ix->table, ix->storage);
 	if (!v->present) {
 		/* the first change tells what was committed: an entry of its row, or nothing when it was an add */
 		while (v->older)
@@ -309,8 +338,13 @@ static enum status send_commit(struct access *a, struct error *err)
 				 RECORD_GRANTORS_MAX);
 	for (size_t i = 0; i < x->grantors.count; i++)
 		r.grantors[r.grantor_count++] = x->grantors.at[i];
-	for (uint32_t i = 0; i < w->touch_count; i++)
-		r.touches[r.touch_count++].relation = w->touches[i];
+	if (x->ddl.count || w->all.over) { /* definitions change what everybody has */
+		for (uint32_t i = 0; i < w->touch_count; i++)
+			r.touches[r.touch_count++] = (struct touch){w->touches[i], 0};
+	} else {
+		r.touch_count = w->all.count;
+		memcpy(r.touches, w->all.at, w->all.count * sizeof r.touches[0]);
+	}
 	s = txns_submit(t, &r, &w->payload);
 	s->done = commit_done;
 	s->ctx = x;

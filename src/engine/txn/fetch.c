@@ -54,6 +54,8 @@ struct fetch {
 	bool again;              /* ask anew in the next turn */
 	bool blocked;            /* the catalog leaf that says who has it is being fetched itself */
 	seq_index not_before;    /* "not here as of": route again once applied */
+	rel_id storage;          /* of a data or index atom, once known: its records are wanted */
+	bool complete, came;     /* it waits for payloads to be replayed on it; some came */
 };
 struct future { atom_id atom; seq_index as_of; }; /* installed, of use when as_of is applied */
 struct fetches {
@@ -67,6 +69,7 @@ struct fetches {
 	VEC(atom_id) to_hold;
 	VEC(struct future) futures;
 	bool holding;            /* a hold record is under way */
+	uint64_t version;        /* of the storages that are fetched */
 };
 
 static void fetch_ask(struct txns *t, struct fetch *f);
@@ -79,7 +82,11 @@ static void timer_fire(struct timer *tm, void *ctx)
 	LIST_FOREACH_SAFE(it, tmp, &t->fetches->all) {
 		struct fetch *f = CONTAINER_OF(it, struct fetch, all);
 
-		if (now - f->asked_us >= FETCH_RETRY_US) {
+		if (now - f->asked_us < FETCH_RETRY_US)
+			continue;
+		if (f->complete) {
+			f->came = true; /* to look how the pull fares */
+		} else {
 			COVER_IF(f->received, FETCH_STALLED);
 			fetch_ask(t, f);
 		}
@@ -126,12 +133,15 @@ static void answer_drop(struct txns *t, struct fetch *f)
 	mem_free(t->mem, f->have, piece_count(f));
 	mem_free(t->mem, f->bytes, (size_t)f->image_bytes + f->tail_bytes);
 	f->bytes = f->have = NULL;
+	f->complete = false;
 	f->number = f->image_bytes = f->tail_bytes = f->received = 0;
 }
 
 static void fetch_free(struct txns *t, struct fetch *f)
 {
 	answer_drop(t, f);
+	if (f->storage)
+		t->fetches->version++;
 	list_remove(&f->all);
 	map_remove(&t->fetches->by_atom, f->atom);
 	MEM_FREE(t->mem, f);
@@ -168,6 +178,27 @@ seq_index fetches_oldest(const struct txns *t)
 			oldest = f->asked_index;
 	}
 	return oldest;
+}
+
+void fetches_each_storage(const struct txns *t, void *ctx, void (*fn)(void *ctx, rel_id storage))
+{
+	LIST_FOREACH(it, &t->fetches->all) {
+		const struct fetch *f = CONTAINER_OF(it, struct fetch, all);
+
+		if (f->storage)
+			fn(ctx, f->storage);
+	}
+}
+
+uint64_t fetches_version(const struct txns *t)
+{
+	return t->fetches->version;
+}
+
+void fetches_payloads_came(struct txns *t)
+{
+	LIST_FOREACH(it, &t->fetches->all)
+		CONTAINER_OF(it, struct fetch, all)->came = true;
 }
 
 /* -- requester --------------------------------------------------------------------------------------- */
@@ -218,6 +249,10 @@ static void fetch_ask(struct txns *t, struct fetch *f)
 		fetch_free(t, f);
 		txns_wake(t, WAIT_ATOM, atom);
 		return;
+	}
+	if (!f->storage && (h.kind == ATOM_DATA || h.kind == ATOM_INDEX)) {
+		f->storage = h.owner;
+		t->fetches->version++;
 	}
 	n = replica_holders(t->rp, &h, holders, HOLDERS_TRIED);
 	for (uint32_t i = 0; i < n; i++)
@@ -295,6 +330,13 @@ static void fetch_done(struct txns *t, struct fetch *f)
 		st = t->host->replay(t->ctx, f->as_of, frame);
 		if (st)
 			replica_drop_copy(t->rp, frame);
+	}
+	f->complete = st == ST_WAIT;
+	if (f->complete) { /* nothing more of it is to come */
+		t->fetches->under_way -= f->number != 0;
+		f->number = 0;
+		f->asked_us = txns_now(t);
+		return;
 	}
 	if (st == ST_OK || st == ST_DUPLICATE) {
 		struct future later = {atom, f->as_of};
@@ -567,7 +609,7 @@ static void on_not_here(struct txns *t, engine_id from, struct reader *r)
 	seq_index as_of = get_u64(r);
 	struct fetch *f = map_find(&t->fetches->by_atom, atom);
 
-	if (r->bad || !f || f->from != from)
+	if (r->bad || !f || f->from != from || f->complete)
 		return;
 	COVER(FETCH_NOT_HERE);
 	f->not_before = as_of;
@@ -602,8 +644,12 @@ void fetches_turn(struct txns *t)
 	LIST_FOREACH_SAFE(it, tmp, &t->fetches->all) {
 		struct fetch *f = CONTAINER_OF(it, struct fetch, all);
 
-		if (f->again && f->not_before <= txns_applied(t))
+		if (f->complete && f->came) {
+			f->came = false;
+			fetch_done(t, f);
+		} else if (f->again && f->not_before <= txns_applied(t)) {
 			fetch_ask(t, f);
+		}
 	}
 }
 

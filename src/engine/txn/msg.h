@@ -31,7 +31,9 @@ enum msg_type {
 	MSG_LATEST = 21,     /* to the leader: u64 request: applied index that covers what was acknowledged (P26) */
 	MSG_LATEST_IS = 22,
 	MSG_LENT = 24,       /* from a holder: it lies where you can read it (lend_wire.h) */
-	MSG_HAVE = 23        /* to a holder: u64 atom, u32 number, u32 bytes that are here, or LEND_ENOUGH */
+	MSG_HAVE = 23,       /* to a holder: u64 atom, u32 number, u32 bytes that are here, or LEND_ENOUGH */
+	MSG_PAYLOADS = 25,   /* asks for payloads: u64 index each, ascending */
+	MSG_PAYLOAD = 26     /* u8 the last of an answer?; each: u64 index, u8 is it here?, then bytes */
 };
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * parts.c - parts of a large commit that are not here (engine/txn; P7).
  *
- * A cache whose first root lies between a transaction's parts and its commit has only the later parts from the log. It
+ * A cache whose first root lies between a transaction's parts and its commit has only the later parts from the log, and one
+ * that needs the commit for a copy that it got since was not sent some (ADR 10). It
  * asks the archives for the others, one archive at a time, an answer of some parts at a time, when it comes to the
  * commit: most transactions that were open when it joined are over by then. Engines keep the parts of a commit for as long
  * as their window of the log reaches back to it. Who comes later than that asks in vain, and joins anew (log.c).
@@ -81,7 +82,7 @@ static void send_one(void *ctx, const struct record *part)
 	struct answer *a = ctx;
 	struct buf b;
 
-	if (part->index <= a->after || a->bytes >= PARTS_ANSWER_BYTES)
+	if (part->index <= a->after || !part->payload || a->bytes >= PARTS_ANSWER_BYTES)
 		return;
 	a->bytes += part->payload_bytes;
 	buf_init(&b, a->t->mem);
@@ -111,16 +112,18 @@ static void on_part(struct txns *t, engine_id from, struct reader *r)
 	seq_index index = get_u64(r);
 	uint32_t attempt;
 	struct record *rec;
+	enum status st;
 
 	if (r->bad || !w->commit || w->commit <= txns_applied(t) || from != w->from || index >= w->commit || !index)
 		return;
 	rec = mem_alloc(t->mem, sizeof *rec);
-	if (record_decode(r, rec) != ST_OK || rec->kind != REC_PART || reader_left(r) || !rec->payload ||
+	st = record_decode(r, rec);
+	rec->index = index;
+	if (st != ST_OK || rec->kind != REC_PART || reader_left(r) || !rec->payload ||
 	    !record_ops_ok(rec, t->mem)) {
 		r->bad = true;
 	} else if (rec->engine == w->engine && rec->txn == w->txn && rec->attempt == w->attempt &&
-		   replica_open_parts(t->rp, w->engine, w->txn, &attempt) < w->parts) {
-		rec->index = index;
+		   (replica_open_parts(t->rp, w->engine, w->txn, &attempt) < w->parts || replica_part_bare(t->rp, rec))) {
 		replica_add_part(t->rp, rec);
 		w->have = index > w->have ? index : w->have;
 		w->answer_bytes += rec->payload_bytes;

@@ -221,6 +221,9 @@ void fetches_turn(struct txns *t);
 void fetches_removed(struct txns *t, engine_id who);
 void fetches_reset(struct txns *t);
 void fetches_hold(struct txns *t, atom_id atom); /* ask to be listed */
+void fetches_each_storage(const struct txns *t, void *ctx, void (*fn)(void *ctx, rel_id storage));
+uint64_t fetches_version(const struct txns *t);  /* of what that gives */
+void fetches_payloads_came(struct txns *t);
 seq_index fetches_oldest(const struct txns *t);  /* index from which a fetch may have to replay; UINT64_MAX */
 
 /* lend.c: the holder's side */

@@ -376,6 +376,21 @@ seq_index txns_oldest_fetch(const struct txns *t)
 	return fetches_oldest(t);
 }
 
+void txns_each_fetched(const struct txns *t, void *ctx, void (*fn)(void *ctx, rel_id storage))
+{
+	fetches_each_storage(t, ctx, fn);
+}
+
+uint64_t txns_fetches_version(const struct txns *t)
+{
+	return fetches_version(t);
+}
+
+void txns_payloads_came(struct txns *t)
+{
+	fetches_payloads_came(t);
+}
+
 bool txns_idle(const struct txns *t)
 {
 	return list_empty(&t->submissions);

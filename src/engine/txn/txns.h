@@ -17,7 +17,8 @@ struct txns;
 struct lend_extent { uint64_t address, key; uint32_t bytes; }; /* of remote memory */
 struct txn_host {
 	void (*send)(void *ctx, engine_id to, const void *data, size_t bytes); /* best effort */
-	/* Replay all records in (as_of, applied] on one frame; ST_LOG_GONE: the window does not reach back that far;
+	/* Replay all records in (as_of, applied] on one frame; ST_LOG_GONE: the window does not reach back that far, or nobody
+	 * has their payloads; ST_WAIT: payloads are being pulled, txns_payloads_came() tells;
 	 * ST_AGAIN: a membership record lies between and the frame is a data catalog leaf. */
 	enum status (*replay)(void *ctx, seq_index as_of, struct frame *f);
 	/* Something became runnable, or a timer changed: do not sleep. */
@@ -83,6 +84,11 @@ bool txns_want_parts(struct txns *t, const struct record *commit);
 
 /* The log from this index on may be needed to replay on a copy that is being fetched; UINT64_MAX: none. */
 seq_index txns_oldest_fetch(const struct txns *t);
+
+/* Storages of atoms that are being fetched: their records are wanted from now on. The version changes with them. */
+void txns_each_fetched(const struct txns *t, void *ctx, void (*fn)(void *ctx, rel_id storage));
+uint64_t txns_fetches_version(const struct txns *t);
+void txns_payloads_came(struct txns *t);
 
 struct txns_stats {
 	uint64_t commits, voids, rollbacks, grants_local, grants_remote, grant_waits, fetches, fetch_bytes, fetch_reads, fetch_read_bytes,

@@ -20,6 +20,7 @@ static struct rlink *rlink_new(struct relay *r, struct net_link *net)
 	l->serial = ++r->serials;
 	l->opened_us = l->rx_us = l->tx_us = relay_now(r);
 	snprintf(l->address, sizeof l->address, "%s", net->peer);
+	memset(&l->interest, 0xff, sizeof l->interest);
 	map_init(&l->below, r->cfg.mem);
 	list_push_back(&r->links, &l->all);
 	r->link_count++;
@@ -58,6 +59,7 @@ static void unlink_all(struct rlink *l)
 	l->state = RLINK_DEAD;
 	rroute_link_gone(l);
 	rdirect_unlink(l);
+	r->interest_changed = true;
 	if (r->parent == l)
 		r->parent = NULL;
 	if (r->trying == l)
@@ -435,6 +437,9 @@ static void dispatch_ready(struct rlink *l, uint8_t type, struct reader *rd, con
 		break;
 	case RELAY_LOG_FROM:
 		relay_on_log_from(l, rd);
+		break;
+	case RELAY_WANTS:
+		relay_on_wants(l, rd);
 		break;
 	case RELAY_LOG:
 		relay_on_log(l, data, bytes);

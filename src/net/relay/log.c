@@ -3,7 +3,7 @@
  *
  * A stream has one number on each side: the next index to send, the next index that must come. They
  * never skip one: a batch that does not continue the stream is an error of the peer. One encoding
- * of a batch serves all children.
+ * of a batch serves all children that want the same of it.
  */
 #include <string.h>
 
@@ -19,22 +19,24 @@ static void cache_drop(struct relay *r)
 	}
 }
 
-/* The message with the batch that contains @from; NULL: not here. Lends until cache_drop(). */
-static struct net_msg *batch_get(struct relay *r, seq_index from, seq_index *last_out)
+/* The message with the batch that contains @from, for this child; NULL: not here. Lends until cache_drop(). */
+static struct net_msg *batch_get(struct rlink *l, seq_index from, seq_index *last_out)
 {
+	struct relay *r = l->r;
 	struct relay_log_head h = {.type = RELAY_LOG};
 	const void *data;
 	size_t bytes;
 	uint32_t at;
+	uint64_t variant = r->cfg.events->log_variant ? r->cfg.events->log_variant(r->cfg.ctx, from, &l->interest) : 0;
 
 	for (uint32_t i = 0; i < RELAY_LOG_CACHE; i++) {
 		if (r->log_cache[i].msg && r->log_cache[i].first <= from &&
-		    from <= r->log_cache[i].last) {
+		    from <= r->log_cache[i].last && r->log_cache[i].variant == variant) {
 			*last_out = r->log_cache[i].last;
 			return r->log_cache[i].msg;
 		}
 	}
-	data = r->cfg.events->log_get(r->cfg.ctx, from, &bytes, &h.first, &h.last);
+	data = r->cfg.events->log_get(r->cfg.ctx, from, &l->interest, &bytes, &h.first, &h.last);
 	if (!data)
 		return NULL;
 	ASSERT_OP(h.first, <=, from);
@@ -46,7 +48,7 @@ static struct net_msg *batch_get(struct relay *r, seq_index from, seq_index *las
 	r->log_cache[at].msg = net_msg_new(r->cfg.mem, (uint32_t)(sizeof h + bytes));
 	memcpy(r->log_cache[at].msg->data, &h, sizeof h);
 	memcpy(r->log_cache[at].msg->data + sizeof h, data, bytes);
-	r->log_cache[at].from = from;
+	r->log_cache[at].variant = variant;
 	r->log_cache[at].first = h.first;
 	r->log_cache[at].last = *last_out = h.last;
 	return r->log_cache[at].msg;
@@ -73,7 +75,7 @@ static void pump(struct rlink *l, seq_index last)
 	while (rlink_takes_log(l) && l->log_out <= last && l->log_out <= l->log_until &&
 	       l->net->backlog_bytes <= RELAY_LOG_BACKLOG_MAX) {
 		seq_index to = 0;
-		struct net_msg *m = batch_get(r, l->log_out, &to);
+		struct net_msg *m = batch_get(l, l->log_out, &to);
 
 		if (!m) {
 			if (l->log_out < r->cfg.events->log_first(r->cfg.ctx))
@@ -121,6 +123,7 @@ void relay_log_ask(struct rlink *l, seq_index until)
 	if (!m.index)
 		return;
 	l->log_in = m.index;
+	rinterest_tell_first(l);
 	buf_reset(&r->scratch);
 	relay_log_from_encode(&r->scratch, &m);
 	rlink_send_scratch(l);
@@ -137,6 +140,8 @@ void relay_on_log_from(struct rlink *l, struct reader *rd)
 	}
 	l->log_out = m.index;
 	l->log_until = m.until;
+	l->log_asked = l->r->interest_changed = true;
+	rinterest_tell(l->r);
 	relay_log_pump(l);
 }
 

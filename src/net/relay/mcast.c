@@ -165,9 +165,11 @@ static void beacon_fire(struct timer *t, void *ctx)
 void rmcast_advanced(struct relay *r, seq_index last)
 {
 	struct rmcast *mc = r->mcast;
+	struct relay_interest everything;
 
 	if (!mc || !leads(r))
 		return;
+	memset(&everything, 0xff, sizeof everything); /* one for all */
 	if (!mc->leading) {
 		mc->leading = true;
 		mc->sent = last; /* who leads now does not repeat what the last one sent, or did not */
@@ -177,7 +179,7 @@ void rmcast_advanced(struct relay *r, seq_index last)
 	while (mc->sent < last) {
 		seq_index first, to;
 		size_t bytes;
-		const void *data = r->cfg.events->log_get(r->cfg.ctx, mc->sent + 1, &bytes, &first, &to);
+		const void *data = r->cfg.events->log_get(r->cfg.ctx, mc->sent + 1, &everything, &bytes, &first, &to);
 
 		if (!data)
 			break;

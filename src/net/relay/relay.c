@@ -51,6 +51,7 @@ static void on_tick(struct timer *t, void *ctx)
 	rjoin_tick(r, now);
 	relay_log_pump_all(r); /* normally there is nothing to do */
 	rroute_tell(r);
+	rinterest_tell(r);
 	relay_reap(r);
 }
 
@@ -61,6 +62,7 @@ int relay_progress(struct relay *r)
 	done += rmcast_progress(r);
 	done += relay_deliver_local(r);
 	rroute_tell(r);
+	rinterest_tell(r);
 	relay_reap(r);
 	return done;
 }
@@ -111,6 +113,7 @@ enum status relay_open(const struct relay_config *cfg, struct relay **relay_out,
 	do
 		r->nonce = rng_next(&r->rng);
 	while (!r->nonce);
+	memset(&r->own_interest, 0xff, sizeof r->own_interest);
 	r->started_us = r->tick_us = r->sign_us = r->awake_us = relay_now(r);
 	list_init(&r->links);
 	list_init(&r->dead);

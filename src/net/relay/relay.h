@@ -40,6 +40,13 @@
 #define RELAY_LINK_LOG_MAX (8u << 20)
 #define ENGINE_LEADER (~UINT64_C(0)) /* as a destination: whoever leads; voters forward it */
 
+/*
+ * What an engine, or all of a subtree, wants of the log beside the headers: bits whose meaning is the engines' own; those of
+ * several are added up by or. All set: everything. A hint (P7): who is not sent what it needs asks for it.
+ */
+#define RELAY_INTEREST_BYTES 256
+struct relay_interest { uint8_t bits[RELAY_INTEREST_BYTES]; };
+
 struct relay;
 struct relay_peer_ref { uint64_t id; }; /* names a link of a joiner or other stranger; stale ones are ignored */
 
@@ -87,12 +94,17 @@ struct relay_events {
 	 */
 	void (*join_refused)(void *ctx, const char *cause, const char *advice);
 	/*
-	 * The engine's log window: the encoded batch that contains index @from, whole; NULL: it is gone, or not
-	 * there yet (from > last). *first_out, *last_out: its indexes. Lent until return. A child always continues
-	 * at last_out + 1.
+	 * The engine's log window: the encoded batch that contains index @from, whole but for what @interest does not
+	 * want; NULL: it is gone, or not there yet (from > last). *first_out, *last_out: its indexes. Lent until return.
+	 * A child always continues at last_out + 1.
 	 */
-	const void *(*log_get)(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
-			       seq_index *last_out);
+	const void *(*log_get)(void *ctx, seq_index from, const struct relay_interest *interest, size_t *bytes_out,
+			       seq_index *first_out, seq_index *last_out);
+	/*
+	 * Names the encoding that log_get would give: the same for interests that are alike in this batch. NULL: there is
+	 * one only.
+	 */
+	uint64_t (*log_variant)(void *ctx, seq_index from, const struct relay_interest *interest);
 	seq_index (*log_last)(void *ctx);  /* newest index that may be given to children */
 	seq_index (*log_first)(void *ctx); /* oldest index still here */
 	seq_index (*log_want)(void *ctx);  /* the index this engine needs next from its parent */
@@ -181,6 +193,8 @@ void relay_unexpose(struct relay *r, const void *at, size_t bytes);
 void relay_memory_gone(struct relay *r, const void *at, size_t bytes); /* before it is given back */
 
 void relay_voter_send(struct relay *r, uint64_t voter_id, const void *data, size_t bytes);
+/* What this engine wants itself; told to the parent with what its children want. At first: everything. */
+void relay_set_interest(struct relay *r, const struct relay_interest *own);
 /* New batches are in the window: stream them to the children that wait for them. */
 void relay_log_advanced(struct relay *r);
 

@@ -37,7 +37,9 @@
 #define RELAY_HOPS_MAX 64
 #define RELAY_CANDIDATES 12
 #define RELAY_SLOTS (RELAY_VOTERS_MAX + 3)    /* a change of voters may name more for a while */
-#define RELAY_LOG_CACHE 8
+#define RELAY_LOG_CACHE 16
+#define RELAY_INTEREST_MORE_US 5000u    /* what is wanted in addition is told so soon after the last telling */
+#define RELAY_INTEREST_LESS_US 1000000u /* what is wanted no more */
 #define RELAY_REBALANCE_US 5000000u
 #define RELAY_AVOIDED 8
 #define RELAY_AVOID_US 10000000u              /* a parent that was left is not gone back to for so long; doubles, to 32 times */
@@ -113,6 +115,9 @@ struct rlink {
 	 * next one that must come
 	 */
 	seq_index log_out, log_in, log_until; /* log_until: the last index that the child wants */
+	struct relay_interest interest; /* of who takes the log from us: what it wants, all until it says so */
+	bool log_asked;       /* it does, or did: by multicast it may need it again */
+	bool interest_told;   /* to a parent */
 	struct map below;     /* engine -> attach count as a pointer; what the peer claims */
 	bool join_asked, join_accepted;
 };
@@ -249,8 +254,11 @@ struct relay {
 	struct join_state join;
 	struct list local;
 	size_t local_bytes;
-	struct { seq_index from, first, last; struct net_msg *msg; } log_cache[RELAY_LOG_CACHE];
+	struct { seq_index first, last; uint64_t variant; struct net_msg *msg; } log_cache[RELAY_LOG_CACHE];
 	uint32_t log_cache_at;
+	struct relay_interest own_interest, told_interest; /* told: to the parent, or the joiner's contact */
+	bool interest_changed;
+	uint64_t interest_us;    /* when it was told last */
 	struct relay_stats stats;
 };
 
@@ -410,6 +418,11 @@ void rmcast_advanced(struct relay *r, seq_index last); /* the leader's log */
 void rmcast_heard(struct relay *r, seq_index last);    /* the parent has this index */
 void rmcast_tree_brought(struct relay *r);             /* a batch came over the tree */
 void rmcast_streaming(struct relay *r);                /* a new parent streams */
+
+/* interest.c: what the subtree wants */
+void relay_on_wants(struct rlink *l, struct reader *rd);
+void rinterest_tell(struct relay *r);     /* upward, if it changed */
+void rinterest_tell_first(struct rlink *l); /* on a link on which the log is about to be asked for */
 
 /* suspect.c */
 void relay_member_seen(struct relay *r, engine_id id, uint64_t nonce);

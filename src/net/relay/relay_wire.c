@@ -11,6 +11,7 @@
 #define PUT_u64(b, m, name) put_u64(b, (m)->name)
 #define PUT_str(b, m, name) put_str(b, (m)->name)
 #define PUT_b32(b, m, name) buf_put(b, (m)->name, sizeof(m)->name)
+#define PUT_b256(b, m, name) buf_put(b, (m)->name, sizeof(m)->name)
 #define GET_u8(r, m, name) (m)->name = get_u8(r)
 #define GET_u16(r, m, name) (m)->name = get_u16(r)
 #define GET_u32(r, m, name) (m)->name = get_u32(r)
@@ -18,6 +19,7 @@
 #define GET_str(r, m, name) text_get(r, (m)->name)
 
 #define GET_b32(r, m, name) raw_get(r, (m)->name, sizeof(m)->name)
+#define GET_b256(r, m, name) raw_get(r, (m)->name, sizeof(m)->name)
 
 static void raw_get(struct reader *r, uint8_t *out, size_t bytes)
 {

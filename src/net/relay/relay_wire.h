@@ -6,8 +6,8 @@
  * voter, join) has a fixed head instead, whose size is a multiple of 8, and the payload behind it.
  *
  * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
- * a hello has a name and a challenge. Version 3: a child says up to where it wants the log; heartbeats
- * carry an echo and the newest index; direct links.
+ * a hello has a name and a challenge. Version 3: a child says up to where it wants the log, and what
+ * of it; heartbeats carry an echo and the newest index; direct links.
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:
@@ -58,6 +58,7 @@ enum relay_type {
 	RELAY_NOT_MEMBER = 15, /* the engine with this id was removed */
 	RELAY_CHALLENGE = 16,  /* to a hello: prove that you know the secret */
 	RELAY_PROOF = 17,
+	RELAY_WANTS = 18,        /* child: what its subtree wants of the log; nothing said: everything */
 };
 
 /* What the dialler wants of the link. */
@@ -114,6 +115,7 @@ enum relay_farewell {
 	X(u64, echo_us) /* sent_us of the newest heartbeat from the receiver; 0: none came */     \
 	X(u64, held_us) /* how long ago that one came */
 #define RELAY_LOG_FROM_FIELDS(X) X(u64, index) X(u64, until) /* UINT64_MAX: for ever; less than index: stop */
+#define RELAY_WANTS_FIELDS(X) X(b256, bits)
 #define RELAY_LOG_GONE_FIELDS(X) X(u64, index) X(u64, first)
 #define RELAY_IDENT_FIELDS(X) X(u64, engine) X(u64, voter) X(u32, attach)
 #define RELAY_NOT_MEMBER_FIELDS(X) X(u64, engine)
@@ -128,6 +130,7 @@ enum relay_farewell {
 	S(heartbeat, RELAY_HEARTBEAT, RELAY_HEARTBEAT_FIELDS, false)                              \
 	S(log_from, RELAY_LOG_FROM, RELAY_LOG_FROM_FIELDS, false)                                 \
 	S(log_gone, RELAY_LOG_GONE, RELAY_LOG_GONE_FIELDS, false)                                 \
+	S(wants, RELAY_WANTS, RELAY_WANTS_FIELDS, false)                                 \
 	S(ident, RELAY_IDENT, RELAY_IDENT_FIELDS, false)                                          \
 	S(not_member, RELAY_NOT_MEMBER, RELAY_NOT_MEMBER_FIELDS, false)
 
@@ -137,6 +140,7 @@ enum relay_farewell {
 #define RELAY_C_u64(name) uint64_t name
 #define RELAY_C_str(name) char name[RELAY_TEXT_MAX]
 #define RELAY_C_b32(name) uint8_t name[32]
+#define RELAY_C_b256(name) uint8_t name[256]
 #define RELAY_FIELD(type, name) RELAY_C_##type(name);
 /*
  * struct relay_<x>; relay_<x>_encode appends type and fields to b; relay_<x>_decode reads the

@@ -99,7 +99,7 @@ static enum verdict apply(struct replica *rp, const struct record *r)
 	int64_t budget = 1 << 30;
 	enum verdict v = 0;
 
-	ASSERT(!replica_missing_parts(rp, r));
+	ASSERT(!replica_missing_parts(rp, r, NULL));
 	ASSERT(replica_apply(rp, r, &budget, &v));
 	verdicts[r->index] = v;
 	return v;
@@ -164,7 +164,7 @@ static void test_cases_parts_of_the_removed(void)
 	CU_ASSERT_EQUAL(apply(a, next(REC_REMOVE, 0, 0, &b)), VERDICT_OK);
 	CU_ASSERT_EQUAL(replica_oldest_part(a), UINT64_MAX);
 	next(REC_COMMIT, 2, 7, &none)->parts = 1;
-	CU_ASSERT(!replica_missing_parts(a, &rec));
+	CU_ASSERT(!replica_missing_parts(a, &rec, NULL));
 	CU_ASSERT_EQUAL(apply(a, &rec), VERDICT_VOID);
 	buf_fini(&b);
 	buf_fini(&none);
@@ -192,9 +192,9 @@ static void test_cases_parts_kept(void)
 	(void)apply(a, next(REC_REMOVE, 0, 0, &b));
 	next(REC_COMMIT, 2, 7, &none)->parts = 1;
 	CU_ASSERT_EQUAL(apply(a, &rec), VERDICT_VOID);
-	CU_ASSERT(!replica_missing_parts(a, &commit));
+	CU_ASSERT(!replica_missing_parts(a, &commit, NULL));
 	replica_forget_parts(a, commit.index);
-	CU_ASSERT(replica_missing_parts(a, &commit)); /* now they are gone, and that is said */
+	CU_ASSERT(replica_missing_parts(a, &commit, NULL)); /* now they are gone, and that is said */
 	buf_fini(&b);
 	buf_fini(&none);
 	replica_free(a);

@@ -120,6 +120,91 @@ static void test_record_batch(void)
 	}
 }
 
+/* Left out payloads leave a batch of its own checksum, with the same headers; put back, they make the bytes that were. */
+static void test_record_batch_pruned(void)
+{
+	for (int n = 0; n < 200; n++) {
+		static struct record made[8];
+		static uint8_t payloads[8][600];
+		uint32_t count = 1 + (uint32_t)below(8), without = (uint32_t)below(256), prunable = 0;
+		struct batch_iter it = {0}, before = it;
+		struct batch b, bare;
+		struct buf out, pruned, again, r;
+
+		buf_init(&out, &account);
+		buf_init(&pruned, &account);
+		buf_init(&again, &account);
+		buf_init(&r, &account);
+		batch_begin(&out, 10, 5, 6, 7);
+		for (uint32_t i = 0; i < count; i++) {
+			record_make(&made[i], payloads[i], (uint32_t)below(600));
+			prunable += (made[i].kind == REC_COMMIT || made[i].kind == REC_PART) &&
+				    made[i].payload_bytes > RECORD_PRUNE_BYTES;
+			buf_reset(&r);
+			record_encode(&made[i], &r);
+			batch_add(&out, r.data, r.size);
+		}
+		batch_end(&out, 0);
+		CU_ASSERT_EQUAL_FATAL(batch_decode(out.data, out.size, &b), ST_OK);
+		CU_ASSERT_EQUAL(batch_prunable(&b), prunable);
+		batch_begin(&pruned, b.first, b.wall_us, b.horizon, b.leader);
+		for (uint32_t i = 0; batch_next_header(&b, &it, &one) == ST_OK; before = it, i++)
+			batch_add_as(&pruned, &b, &before, &one, without >> i & 1 ? NULL : one.payload);
+		batch_end(&pruned, 0);
+		CU_ASSERT_EQUAL_FATAL(batch_decode(pruned.data, pruned.size, &bare), ST_OK);
+		CU_ASSERT(bare.first == 10 && bare.count == count && bare.wall_us == 5 && bare.horizon == 6 && bare.leader == 7);
+		batch_begin(&again, bare.first, bare.wall_us, bare.horizon, bare.leader);
+		it = before = (struct batch_iter){0};
+		for (uint32_t i = 0; batch_next(&bare, &it, &one) == ST_OK; before = it, i++) {
+			CU_ASSERT((one.payload == NULL) == (without >> i & 1));
+			one.payload = payloads[i];
+			CU_ASSERT(one.index == 10 + i && records_equal(&one, &made[i]));
+			CU_ASSERT_EQUAL(one.payload_crc, crc32c(0, payloads[i], one.payload_bytes));
+			batch_add_as(&again, &bare, &before, &one, payloads[i]);
+		}
+		batch_end(&again, 0);
+		CU_ASSERT(again.size == out.size && memcmp(again.data, out.data, out.size) == 0);
+		buf_fini(&out);
+		buf_fini(&pruned);
+		buf_fini(&again);
+		buf_fini(&r);
+	}
+}
+
+/* Of a record that names storages, each operation is on one of them: it would be applied here and not there else. */
+static void test_record_touches(void)
+{
+	struct record r = {.kind = REC_COMMIT, .engine = 1, .seq = 1};
+	struct buf b;
+
+	buf_init(&b, &account);
+	op_encode_row(&b, OP_ROW_DELETE, 7, 1, NULL, 0);
+	op_encode_row(&b, OP_ROW_DELETE, 9, 1, NULL, 0);
+	op_encode_key(&b, OP_KEY_ADD, 8, 1, "k", 1);
+	op_encode_row(&b, OP_ROW_DELETE, 7, 2, NULL, 0);
+	r.payload = b.data;
+	r.payload_bytes = (uint32_t)b.size;
+	CU_ASSERT(!record_is_local(&r) && record_ops_ok(&r, &account));
+	r.touches[r.touch_count++] = (struct touch){1, 7};
+	r.touches[r.touch_count++] = (struct touch){1, 8};
+	CU_ASSERT(record_is_local(&r) && !record_ops_ok(&r, &account)); /* 9 */
+	r.touches[r.touch_count++] = (struct touch){2, 9};
+	CU_ASSERT(record_is_local(&r) && record_ops_ok(&r, &account) && !record_prunable(&r)); /* small */
+	op_encode_catalog(&b, OP_CATALOG_REMOVE, ATOM_SCHEMA_CAT, "k", 1, NULL, 0);
+	r.payload = b.data;
+	r.payload_bytes = (uint32_t)b.size;
+	CU_ASSERT(!record_ops_ok(&r, &account)); /* everybody's */
+	r.touches[1].storage = 0;
+	CU_ASSERT(!record_is_local(&r) && record_ops_ok(&r, &account));
+	r.payload_bytes = RECORD_PRUNE_BYTES + 1;
+	CU_ASSERT(!record_prunable(&r));
+	r.touches[1].storage = 8;
+	CU_ASSERT(record_prunable(&r));
+	r.kind = REC_CREATE;
+	CU_ASSERT(!record_is_local(&r) && !record_prunable(&r));
+	buf_fini(&b);
+}
+
 /* A batch that is cut, longer, or has any bit changed is refused: its checksum covers all. */
 static void test_record_batch_damage(void)
 {
@@ -643,6 +728,8 @@ void suite_catalog_record(void)
 	CU_pSuite s = CU_add_suite("catalog_record", setup, teardown);
 
 	CU_add_test(s, "batch", test_record_batch);
+	CU_add_test(s, "batch without payloads", test_record_batch_pruned);
+	CU_add_test(s, "touches", test_record_touches);
 	CU_add_test(s, "batch damage", test_record_batch_damage);
 	CU_add_test(s, "damage", test_record_damage);
 	CU_add_test(s, "limits", test_record_limits);

@@ -41,6 +41,7 @@ struct run {
 	struct replica *a, *b;
 	struct map histories;
 	struct map touched;     /* atoms that the record changed, on whichever replica */
+	uint64_t pruned, pulled; /* payloads that a cache was not given; of which it needed */
 	struct cache caches[CACHES];
 	struct point points[POINTS];
 	uint32_t point_count;
@@ -144,6 +145,8 @@ static struct replica *replica_make(struct run *run, bool archive)
 
 /* -- applying and comparing ------------------------------------------------------------------------------------ */
 
+#define TOTALS 10 /* of all seeds: what was done; then records by kind and verdict */
+
 static struct record scratch;
 
 static const struct record *entry_get(struct run *run, seq_index index, struct batch *b)
@@ -162,6 +165,25 @@ static void give_part(void *ctx, const struct record *part)
 	replica_add_part(ctx, part);
 }
 
+/*
+ * As it would come to a cache: what it does not need may have been left out, and what it needs, too, until it says so (P7). To be
+ * given back before it is applied or replayed.
+ */
+static const struct record *pruned(struct run *run, struct replica *rp, const struct record *r, struct frame *only)
+{
+	const uint8_t *payload = scratch.payload;
+
+	if (rp == run->a || rp == run->b || !record_is_local(r) || !scratch.payload_bytes || below(4) == 0)
+		return r;
+	scratch.payload = NULL;
+	run->pruned++;
+	if (!replica_missing_payload(rp, r, only))
+		return r;
+	scratch.payload = payload;
+	run->pulled++;
+	return r;
+}
+
 static enum verdict apply_next(struct run *run, struct replica *rp, uint64_t budget_max)
 {
 	struct batch b;
@@ -171,14 +193,15 @@ static enum verdict apply_next(struct run *run, struct replica *rp, uint64_t bud
 	int64_t budget;
 
 	replica_batch(rp, &b);
-	if (replica_missing_parts(rp, r)) {
+	r = pruned(run, rp, r, NULL);
+	if (replica_missing_parts(rp, r, NULL)) {
 		CHECK(run, rp != run->a && e->verdict == VERDICT_OK);
 		replica_each_part(run->a, r->engine, r->txn, r->attempt, rp, give_part);
-		CHECK(run, !replica_missing_parts(rp, r));
+		CHECK(run, !replica_missing_parts(rp, r, NULL));
 	}
 	do {
 		budget = 1 + (int64_t)below(budget_max);
-		CHECK(run, !replica_missing_parts(rp, r));
+		CHECK(run, !replica_missing_parts(rp, r, NULL));
 	} while (!replica_apply(rp, r, &budget, &v));
 	CHECK(run, !replica_paused(rp));
 	/* by the header alone every engine comes to the same; by a leaf that is not here it is not judged */
@@ -627,17 +650,18 @@ static bool cache_replay(struct run *run, struct cache *c, struct frame *f, seq_
 {
 	struct batch b;
 
-	for (seq_index i = as_of + 1; i <= replica_applied(c->rp); i++) /* before any is replayed */
-		if (f->kind == ATOM_DATA_CAT && record_kind_leaders(entry_get(run, i, &b)->kind))
-			return false;
-	for (seq_index i = as_of + 1; i <= replica_applied(c->rp); i++) {
+	for (seq_index i = as_of + 1; i <= replica_applied(c->rp); i++) { /* before any is replayed */
 		const struct record *r = entry_get(run, i, &b);
-		enum verdict v = c->verdicts.at[i - c->first];
 
-		if (v == VERDICT_OK && replica_missing_parts(c->rp, r)) {
-			replica_each_part(run->a, r->engine, r->txn, r->attempt, c->rp, give_part);
-			CHECK(run, !replica_missing_parts(c->rp, r));
-		}
+		if (f->kind == ATOM_DATA_CAT && record_kind_leaders(r->kind))
+			return false;
+		if (c->verdicts.at[i - c->first] == VERDICT_OK && replica_missing_parts(c->rp, r, f))
+			return false; /* not needed when they could be had */
+	}
+	for (seq_index i = as_of + 1; i <= replica_applied(c->rp); i++) {
+		enum verdict v = c->verdicts.at[i - c->first];
+		const struct record *r = pruned(run, c->rp, entry_get(run, i, &b), f);
+
 		replica_replay(c->rp, r, v, f);
 		run->replayed++;
 	}
@@ -848,7 +872,7 @@ static void restart(struct run *run)
 		enum verdict v;
 
 		replica_batch(rp, &b);
-		CHECK(run, !replica_missing_parts(rp, r));
+		CHECK(run, !replica_missing_parts(rp, r, NULL));
 		CHECK(run, replica_apply(rp, r, &budget, &v));
 		CHECK(run, !e->by_header || v == e->verdict);
 	}
@@ -984,9 +1008,11 @@ static void run_seed(uint64_t seed, uint32_t steps, uint64_t *totals)
 	totals[5] += run->restarts;
 	totals[6] += run->gone;
 	totals[7] += run->reads;
+	totals[8] += run->pruned;
+	totals[9] += run->pulled;
 	for (int k = 1; k <= REC_KIND_MAX; k++)
 		for (int v = 1; v <= 3; v++)
-			totals[8 + k * 4 + v] += run->w.kinds[k][v];
+			totals[TOTALS + k * 4 + v] += run->w.kinds[k][v];
 	for (int k = 0; k < CACHES; k++)
 		if (run->caches[k].rp)
 			cache_close(&run->caches[k]);
@@ -1012,7 +1038,7 @@ static void test_replica_random(void)
 {
 	static const uint8_t seen[] = {REC_PART, REC_COMMIT, REC_ABORT, REC_CREATE, REC_SPLIT, REC_MOVE, REC_HOLD,
 				       REC_DROP, REC_RESERVE, REC_INTENT, REC_FINISH, REC_JOIN, REC_REMOVE, REC_AUDIT};
-	uint64_t totals[8 + (REC_KIND_MAX + 1) * 4] = {0};
+	uint64_t totals[TOTALS + (REC_KIND_MAX + 1) * 4] = {0};
 	const char *only = getenv("REPLICA_SEED"), *more = getenv("REPLICA_SEEDS");
 	uint64_t seeds = more ? strtoull(more, NULL, 10) : getenv("VALENCE_LONG") ? 60 : 12;
 
@@ -1023,23 +1049,23 @@ static void test_replica_random(void)
 	for (uint64_t seed = 1; seed <= seeds; seed++)
 		run_seed(seed, 700, totals);
 	if (more) {
-		static const char *const names[8] = {"records", "compared", "fetched", "replayed", "future", "restarts",
-						     "gone", "reads"};
+		static const char *const names[TOTALS] = {"records", "compared", "fetched", "replayed", "future", "restarts",
+						     "gone", "reads", "pruned", "pulled"};
 
-		for (int i = 0; i < 8; i++)
+		for (int i = 0; i < TOTALS; i++)
 			fprintf(stderr, "%s %llu ", names[i], (unsigned long long)totals[i]);
 		for (size_t i = 0; i < sizeof seen; i++)
 			fprintf(stderr, "%s %llu/%llu/%llu ", record_kind_name(seen[i]),
-				(unsigned long long)totals[8 + seen[i] * 4 + 1], (unsigned long long)totals[8 + seen[i] * 4 + 2],
-				(unsigned long long)totals[8 + seen[i] * 4 + 3]);
+				(unsigned long long)totals[TOTALS + seen[i] * 4 + 1], (unsigned long long)totals[TOTALS + seen[i] * 4 + 2],
+				(unsigned long long)totals[TOTALS + seen[i] * 4 + 3]);
 		fprintf(stderr, "\n");
 	}
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < TOTALS; i++)
 		CU_ASSERT(totals[i] > 0); /* a test that compared nothing has failed */
 	for (size_t i = 0; i < sizeof seen; i++)
-		CU_ASSERT(totals[8 + seen[i] * 4 + VERDICT_OK] > 0);
-	CU_ASSERT(totals[8 + REC_SPLIT * 4 + VERDICT_VOID] > 0 && totals[8 + REC_COMMIT * 4 + VERDICT_VOID] > 0 &&
-		  totals[8 + REC_COMMIT * 4 + VERDICT_DUP] > 0 && totals[8 + REC_REMOVE * 4 + VERDICT_VOID] > 0);
+		CU_ASSERT(totals[TOTALS + seen[i] * 4 + VERDICT_OK] > 0);
+	CU_ASSERT(totals[TOTALS + REC_SPLIT * 4 + VERDICT_VOID] > 0 && totals[TOTALS + REC_COMMIT * 4 + VERDICT_VOID] > 0 &&
+		  totals[TOTALS + REC_COMMIT * 4 + VERDICT_DUP] > 0 && totals[TOTALS + REC_REMOVE * 4 + VERDICT_VOID] > 0);
 }
 
 void suite_catalog_replica(void)

@@ -258,7 +258,7 @@ static enum verdict header_verdict(struct world *w, const struct record *r)
 	for (uint32_t i = 0; i < r->grantor_count; i++)
 		if (!world_engine(w, r->grantors[i]))
 			return VERDICT_VOID;
-	for (uint32_t i = 0; i < r->touch_count; i++)
+	for (uint32_t i = 0; r->kind != REC_PART && i < r->touch_count; i++)
 		for (uint32_t k = 0; k < w->barrier_count; k++)
 			if (w->barriers[k].relation == r->touches[i].relation && r->plan < w->barriers[k].index)
 				return VERDICT_VOID;
@@ -813,6 +813,31 @@ static void touch(struct draft *d, rel_id relation)
 	d->r.touches[d->r.touch_count++].relation = relation;
 }
 
+/* Instead of the table alone, if there is nothing but rows and keys: what is changed (P7). */
+static void touch_storages(struct world *w, struct draft *d)
+{
+	struct touch found[RECORD_TOUCHES_MAX];
+	uint32_t count = 0, i;
+	struct op_reader ops;
+	struct op op;
+
+	op_reader_init(&ops, w->mem);
+	op_reader_start(&ops, d->payload.data, d->payload.size);
+	while (op_next(&ops, &op) == ST_OK) {
+		for (i = 0; i < count && found[i].storage != op.relation; i++)
+			;
+		if (op.kind > OP_KEY_REMOVE || (i == RECORD_TOUCHES_MAX))
+			break;
+		if (i == count)
+			found[count++] = (struct touch){d->r.touch_count ? d->r.touches[0].relation : 0, op.relation};
+	}
+	if (!reader_left(&ops.r) && count && op.kind <= OP_KEY_REMOVE) {
+		memcpy(d->r.touches, found, sizeof found);
+		d->r.touch_count = count;
+	}
+	op_reader_fini(&ops);
+}
+
 static void destroy_effect(struct world *w, uint64_t owner)
 {
 	for (uint32_t i = 0; i < w->atom_count; i++)
@@ -913,6 +938,7 @@ static void gen_commit(struct world *w)
 	if (chance(w, 20))
 		op_catalog(w, &d.payload);
 	extra_encode(w, &d, &extra);
+	touch_storages(w, &d);
 	at = draft_judge(w, &d);
 	if (d.v == VERDICT_OK) {
 		ops_apply(&x);
@@ -954,6 +980,9 @@ static void gen_parts(struct world *w)
 		d.r.parts = x->parts;
 		touch(&d, t->relation);
 	}
+	if (!abort && t->storage)
+		d.r.touches[0] = (struct touch){t->relation, t->storage};
+	d.r.touch_count = !abort && t->storage;
 	draft_judge(w, &d);
 	if (d.v == VERDICT_DUP || (d.v == VERDICT_VOID && !end)) {
 		/* the coordinator sees it and rolls back; its parts are open until its abort */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
+
 static uint64_t now_of(void *ctx)
 {
 	return ((struct relays *)ctx)->now_us;
@@ -138,12 +140,13 @@ void relays_remove(struct relays *c, engine_id id)
 	new_list(c, id, NULL);
 }
 
-static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
-			      seq_index *last_out)
+static const void *on_log_get(void *ctx, seq_index from, const struct relay_interest *interest, size_t *bytes_out,
+			      seq_index *first_out, seq_index *last_out)
 {
 	struct node *n = ctx;
 	const struct log_batch *b;
 
+	VEC_PUSH(&n->c->mem, &n->encoded, *interest);
 	if (from < n->first || from > n->last)
 		return NULL;
 	b = batch_find(n->c, from);
@@ -153,6 +156,12 @@ static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_
 	*first_out = b->first;
 	*last_out = b->last;
 	return b->data;
+}
+
+static uint64_t on_log_variant(void *ctx, seq_index from, const struct relay_interest *interest)
+{
+	(void)ctx, (void)from;
+	return hash_bytes(interest, sizeof *interest);
 }
 
 static seq_index on_log_last(void *ctx)
@@ -405,6 +414,7 @@ static const struct relay_events node_events = {
 	.join_waiting = on_join_waiting,
 	.join_refused = on_join_refused,
 	.log_get = on_log_get,
+	.log_variant = on_log_variant,
 	.log_last = on_log_last,
 	.log_first = on_log_first,
 	.log_want = on_log_want,
@@ -579,6 +589,7 @@ void relays_fini(struct relays *c)
 		node_free(&c->nodes[i]);
 		VEC_FINI(&c->mem, &c->nodes[i].got);
 		VEC_FINI(&c->mem, &c->nodes[i].voter_got);
+		VEC_FINI(&c->mem, &c->nodes[i].encoded);
 	}
 	for (size_t i = 0; i < c->log.count; i++)
 		mem_free(&c->mem, c->log.at[i].data, c->log.at[i].bytes);

@@ -41,6 +41,7 @@ struct node {
 	VEC(uint64_t) got;          /* unicast: from << 32 | payload */
 	VEC(uint64_t) voter_got;
 	uint64_t got_bytes;         /* of all unicast */
+	VEC(struct relay_interest) encoded; /* what its log_get was asked for */
 	engine_id last_suspect;
 	uint64_t last_suspect_us;
 	char last_cause[96], last_waiting[400];

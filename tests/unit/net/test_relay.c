@@ -714,6 +714,75 @@ static void test_relay_soak(void)
 		soak(seed);
 }
 
+/* The child of node 0 below which @n is. */
+static uint32_t top_of(const struct node *n)
+{
+	while (relay_parent(n->relay) != c.nodes[0].id)
+		n = &c.nodes[relay_parent(n->relay) - 1];
+	return n->number;
+}
+
+static uint32_t encoded(struct node *n, const struct relay_interest *interest)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < n->encoded.count; i++)
+		count += memcmp(&n->encoded.at[i], interest, sizeof *interest) == 0;
+	return count;
+}
+
+/*
+ * A child is given the log as all below it want it together, one encoding serves children that want the same, and what an
+ * engine wanted that is gone is wanted no more.
+ */
+static void test_relay_interest(void)
+{
+	struct relay_interest want[RELAYS_NODES_MAX], all = {{0}}, rest[7] = {{{0}}};
+	struct node *gone = NULL;
+
+	relays_init(&c, 5, 7, 1, 2);
+	CU_ASSERT(relays_settle(&c, 5000000));
+	memset(want, 0, sizeof want);
+	for (uint32_t i = 1; i < 7; i++) {
+		struct relay_interest own = {{0}};
+
+		own.bits[i] = (uint8_t)(1u << i);
+		relay_set_interest(c.nodes[i].relay, &own);
+		want[top_of(&c.nodes[i])].bits[i] = all.bits[i] = (uint8_t)(1u << i);
+	}
+	relays_run(&c, 3000000);
+	c.nodes[0].encoded.count = 0;
+	relays_append(&c, 1);
+	CU_ASSERT_EQUAL(c.nodes[0].encoded.count, 2);
+	CU_ASSERT(encoded(&c.nodes[0], &want[1]) == 1 && encoded(&c.nodes[0], &want[2]) == 1);
+
+	for (uint32_t i = 1; i < 7; i++) /* soon: it is more */
+		relay_set_interest(c.nodes[i].relay, &all);
+	relays_run(&c, 100000);
+	c.nodes[0].encoded.count = 0;
+	relays_append(&c, 1);
+	CU_ASSERT(c.nodes[0].encoded.count == 1 && encoded(&c.nodes[0], &all) == 1);
+
+	for (uint32_t i = 1; i < 7; i++) {
+		struct relay_interest own = {{0}};
+
+		own.bits[i] = 1;
+		relay_set_interest(c.nodes[i].relay, &own);
+		if (relay_parent(c.nodes[i].relay) != c.nodes[0].id)
+			gone = &c.nodes[i];
+	}
+	CU_ASSERT_FATAL(gone != NULL);
+	for (uint32_t i = 1; i < 7; i++)
+		rest[top_of(&c.nodes[i])].bits[i] = i != gone->number;
+	c.auto_remove = false;
+	relays_crash(&c, gone, false);
+	relays_run(&c, 3000000);
+	c.nodes[0].encoded.count = 0;
+	relays_append(&c, 1);
+	CU_ASSERT(encoded(&c.nodes[0], &rest[1]) == 1 && encoded(&c.nodes[0], &rest[2]) == 1);
+	relays_fini(&c);
+}
+
 /* The same seed gives the same run, to the last counter. */
 static void test_relay_deterministic(void)
 {
@@ -759,6 +828,7 @@ void suite_net_relay(void)
 	CU_add_test(s, "backlog", test_relay_backlog);
 	CU_add_test(s, "slow children", test_relay_slow_children);
 	CU_add_test(s, "another log", test_relay_other_log);
+	CU_add_test(s, "interest", test_relay_interest);
 	CU_add_test(s, "deterministic", test_relay_deterministic);
 	CU_add_test(s, "soak", test_relay_soak);
 }

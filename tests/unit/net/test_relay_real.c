@@ -91,11 +91,12 @@ static void on_join_waiting(void *ctx, const char *cause)
 	(void)ctx, (void)cause;
 }
 
-static const void *on_log_get(void *ctx, seq_index from, size_t *bytes_out, seq_index *first_out,
-			      seq_index *last_out)
+static const void *on_log_get(void *ctx, seq_index from, const struct relay_interest *interest, size_t *bytes_out,
+			      seq_index *first_out, seq_index *last_out)
 {
 	struct side *s = ctx;
 
+	(void)interest;
 	if (from > s->last)
 		return NULL;
 	batch[0] = batch[1] = *first_out = *last_out = from;

@@ -23,6 +23,7 @@ static struct reader fields(size_t bytes)
 #define FILL_u64(name) m.name = UINT64_C(0xd1d2d3d4d5d6d7d8)
 #define FILL_str(name) snprintf(m.name, sizeof m.name, "host-1.example:4711")
 #define FILL_b32(name) memset(m.name, 0xe1, sizeof m.name)
+#define FILL_b256(name) memset(m.name, 0xe2, sizeof m.name)
 #define FILL(type, name) FILL_##type(name);
 
 /*

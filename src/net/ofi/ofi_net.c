@@ -37,6 +37,11 @@ static enum status ofi_open(const struct net_config *cfg, struct net **net_out, 
 	 */
 	setenv("IPATH_NO_BACKTRACE", "1", 1);
 	setenv("FI_PROVIDER", what->provider, 0);
+	/*
+	 * What is registered here lives long. The library's own cache of registrations gains nothing then, and is suspected
+	 * of keeping one for memory that was freed and mapped anew: over verbs, zeros arrived until it was off.
+	 */
+	setenv("FI_MR_CACHE_MAX_COUNT", "0", 0);
 	n = MEM_NEW(cfg->mem, struct ofi_net);
 	n->net.ops = &net_ops_ofi;
 	n->cfg = *cfg;

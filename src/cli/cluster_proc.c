@@ -392,6 +392,28 @@ enum status member_spawn(const struct cluster *cl, const struct member *m, bool 
 	return st;
 }
 
+/*
+ * Is it still on its way out? It has no arguments any more then, but has its ports until its last thread is done with
+ * its files; a zombie has none.
+ */
+static bool is_ending(pid_t pid)
+{
+	char name[64], text[512], state = 0;
+	const char *end;
+	int threads = 0;
+
+	snprintf(name, sizeof name, "/proc/%d/cmdline", (int)pid);
+	if (read_file(name, text, sizeof text) > 0)
+		return false; /* somebody else has its number now */
+	snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+	if (read_file(name, text, sizeof text) == 0)
+		return false;
+	end = strrchr(text, ')'); /* the name before it may have any character */
+	if (!end || sscanf(end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d", &state, &threads) != 2)
+		return false;
+	return state != 'Z' || threads > 1;
+}
+
 bool member_end(const struct cluster *cl, const struct member *m, int signal_number, uint32_t timeout_ms)
 {
 	pid_t pid = member_pid(cl, m);
@@ -404,7 +426,7 @@ bool member_end(const struct cluster *cl, const struct member *m, int signal_num
 	for (uint32_t waited = 0;; waited += POLL_MS) {
 		if (pid != 0)
 			(void)waitpid(pid, NULL, WNOHANG); /* when it is a child of this very command */
-		if (pid == 0 || member_pid(cl, m) == 0) {
+		if (pid == 0 || (member_pid(cl, m) == 0 && !is_ending(pid))) {
 			(void)unlink(path(cl, m, ".pid"));
 			return true;
 		}

@@ -111,7 +111,11 @@ static bool take_entries(struct seq *s, const struct seq_msg_append *m, struct r
 			if (!have) {
 				if (pos != seq_log_last(&s->log) + 1)
 					break; /* the journal here is unreadable */
-				if (s->log.bytes > 2 * s->cfg.window_bytes ||
+				/*
+				 * What is not committed cannot leave memory, and is not committed before the new leader's first
+				 * entry is here: there must be room for all that the last leader may have had in flight, and this.
+				 */
+				if (s->log.bytes > 2 * s->cfg.window_bytes + SEQ_ENTRY_MAX ||
 				    !take_entry(s, term, kind, data, bytes))
 					break;
 			}

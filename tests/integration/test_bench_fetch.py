@@ -5,7 +5,7 @@ import lib
 from lib import check, equal, finish, valence
 
 rc, out, err = valence("bench", "fetch", "--mib", "4", "--rounds", "2", "--base-port", lib.PORT_BASE, "--json", "--",
-                       *lib.SLOW_FLAGS[1:], timeout=120 * lib.SLOW)
+                       *lib.SLOW_FLAGS, timeout=120 * lib.SLOW)
 check(rc == 0, "exit status", rc, err)
 said = json.loads(out)
 equal("the default fabric has no remote memory: one measurement", len(said["measurements"]), 1)

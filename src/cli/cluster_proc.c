@@ -294,12 +294,14 @@ static void command_line(const struct cluster *cl, const struct member *m, bool 
 		word(w, cl, cl->extra[i]);
 }
 
-/* /sys shows the devices of the network that it was mounted in; UCX looks there. */
+/*
+ * /sys shows the devices of the network that it was mounted in; UCX looks there. Another one goes on top of it, which nobody
+ * else sees: what is mounted there is told to no other namespace any more. (Not by way of "/", which in a chroot is no mount.)
+ */
 static bool network_settle(int network)
 {
 	return setns(network, CLONE_NEWNET) == 0 && unshare(CLONE_NEWNS) == 0 &&
-	       mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 && umount2("/sys", MNT_DETACH) == 0 &&
-	       mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
+	       mount("none", "/sys", NULL, MS_REC | MS_SLAVE, NULL) == 0 && mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
 }
 
 static void child(const struct cluster *cl, const struct member *m, struct words *w, int log_fd)

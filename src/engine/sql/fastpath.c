@@ -30,6 +30,8 @@ struct fast {
 	uint32_t scratch_bytes;
 };
 
+#define RESTARTS_PER_TURN 8
+
 enum fast_phase { FAST_NEW, FAST_USE, FAST_BEGIN, FAST_FIND, FAST_LOCK, FAST_READ, FAST_PUT, FAST_FLOW, FAST_END, FAST_RESTART,
 		  FAST_OVER };
 struct fast_run {
@@ -522,6 +524,7 @@ static enum status fast_phase(struct sql_session *s, struct sql_portal *p, const
 enum status fast_step(struct sql_session *s, struct sql_portal *p, const struct sql_sink *sink, struct error *err)
 {
 	struct fast_run *r = p->fast;
+	uint32_t restarts = 0;
 
 	if (r->phase <= FAST_BEGIN && p->bound->version != access_schema_version(s->access)) {
 		/* the general way binds anew */
@@ -534,6 +537,8 @@ enum status fast_step(struct sql_session *s, struct sql_portal *p, const struct 
 
 		if (st == ST_AGAIN) {
 			r->phase = FAST_RESTART;
+			if (++restarts == RESTARTS_PER_TURN)
+				return ST_AGAIN; /* it may be for the log to change, which has a turn first (S16) */
 			continue;
 		}
 		if (st)

@@ -357,6 +357,8 @@ void emit_rowset(struct sql_portal *p, const struct sql_shape *shape, const stru
 	}
 }
 
+#define RESTART_WORK (WORK_UNITS / 8)
+
 enum status portal_run(struct sql_session *s, struct sql_portal *p, const struct sql_sink *sink, struct budget *work,
 		       struct error *err)
 {
@@ -386,6 +388,10 @@ enum status portal_run(struct sql_session *s, struct sql_portal *p, const struct
 			return ST_WAIT;
 		if (st == STEP_ERROR && p->exec.status == ST_AGAIN) {
 			p->phase = PORTAL_RESTART;
+			/* what it comes to again may be for the log to change, which has a turn first (S16) */
+			work->left -= RESTART_WORK;
+			if (work->left <= 0)
+				return ST_AGAIN;
 			continue;
 		}
 		if (st == STEP_ERROR) {

@@ -103,6 +103,8 @@ enum status access_lock_keys(struct access *a, const struct table_def *t, const 
 		struct overlay_key *k = own ? overlay_key_find(own, keys[i].p, keys[i].bytes) : NULL;
 
 		taken_out[i] = h ? h->value : 0;
+		if (h && h->value && h->floor > a->need_applied)
+			a->need_applied = h->floor; /* P9: the next snapshot sees the row that has the key */
 		if (k && k->newest)
 			taken_out[i] = k->newest->present ? k->newest->row : 0;
 	}

@@ -37,6 +37,29 @@ void bench_give(const struct bench_rest *rest, struct cluster *cl)
 		cl->extra[cl->extra_count++] = rest->at[i];
 }
 
+int bench_number(const char *flag, uint64_t min, uint64_t max, uint64_t *out)
+{
+	return cli_u64(optarg, min, max, out) ? -1
+					      : cli_usage("bench", "%s %s: not a number from %llu to %llu", flag, optarg,
+							  (unsigned long long)min, (unsigned long long)max);
+}
+
+volatile sig_atomic_t bench_told_to_end;
+
+static void on_signal(int number)
+{
+	(void)number;
+	bench_told_to_end = 1;
+}
+
+void bench_end_when_told(void)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+}
+
 int cli_bench(int argc, char **argv)
 {
 	if (argc < 2)

@@ -71,8 +71,6 @@ struct bench {
 /* One number of clients: medians of the rounds. */
 struct row { uint64_t archives, clients; double commits, median_ms, p99_ms, syncs, sync_ms, sync_p99_ms; };
 
-static volatile sig_atomic_t told_to_end;
-
 /* -- the limit ------------------------------------------------------------------------------------------------------- */
 
 static enum status sync_run(struct bench *b, struct row *out, struct error *err)
@@ -126,7 +124,7 @@ static void *client_run(void *ctx)
 	arena_init(&arena, &mem);
 	snprintf(words, sizeof words, "update bench_commit set v = v + 1 where id = %u", c->number);
 	pg = pgc_open(&mem, &to, ASK_MS, &c->err);
-	for (uint64_t at = clock_now_us(&b->clock); pg && at < b->end_us && c->count < SAMPLES_MAX && !told_to_end;) {
+	for (uint64_t at = clock_now_us(&b->clock); pg && at < b->end_us && c->count < SAMPLES_MAX && !bench_told_to_end;) {
 		struct arena_mark mark = arena_mark(&arena);
 		struct pgc_result r;
 		uint64_t now;
@@ -199,7 +197,7 @@ static enum status row_run(struct bench *b, const struct request *rq, struct row
 	enum status st = ST_OK;
 
 	for (uint64_t i = 0; st == ST_OK && i < rq->rounds; i++) {
-		st = told_to_end ? error_set(err, ST_SYSTEM, "told to end") : sync_run(b, out, err);
+		st = bench_told_to_end ? error_set(err, ST_SYSTEM, "told to end") : sync_run(b, out, err);
 		if (st == ST_OK)
 			st = load_run(b, rq, out, err);
 		for (int c = 0; c < COLUMNS; c++)
@@ -319,19 +317,6 @@ static int run(const struct request *rq)
 
 /* -- the command ------------------------------------------------------------------------------------------------------ */
 
-static void on_signal(int number)
-{
-	(void)number;
-	told_to_end = 1;
-}
-
-static int take_number(const char *flag, uint64_t min, uint64_t max, uint64_t *out)
-{
-	return cli_u64(optarg, min, max, out) ? -1
-					      : cli_usage("bench", "%s %s: not a number from %llu to %llu", flag, optarg,
-							  (unsigned long long)min, (unsigned long long)max);
-}
-
 static int read_flags(struct request *rq, int argc, char **argv)
 {
 	enum { F_FABRIC = 256, F_ARCHIVES, F_CLIENTS, F_SECONDS, F_ROUNDS, F_PORT, F_JSON, F_HELP };
@@ -353,16 +338,16 @@ static int read_flags(struct request *rq, int argc, char **argv)
 			rq->archives = optarg[0] == '1' ? 1 : 3;
 			break;
 		case F_CLIENTS:
-			rc = take_number("--clients", 1, CLIENTS_MAX, &rq->clients);
+			rc = bench_number("--clients", 1, CLIENTS_MAX, &rq->clients);
 			break;
 		case F_SECONDS:
-			rc = take_number("--seconds", 1, 60, &rq->seconds);
+			rc = bench_number("--seconds", 1, 60, &rq->seconds);
 			break;
 		case F_ROUNDS:
-			rc = take_number("--rounds", 1, 99, &rq->rounds);
+			rc = bench_number("--rounds", 1, 99, &rq->rounds);
 			break;
 		case F_PORT:
-			rc = take_number("--base-port", 1024, 65535 - 200, &rq->base_port);
+			rc = bench_number("--base-port", 1024, 65535 - 200, &rq->base_port);
 			break;
 		case F_JSON:
 			rq->json = true;
@@ -380,7 +365,6 @@ static int read_flags(struct request *rq, int argc, char **argv)
 int bench_commit(int argc, char **argv)
 {
 	struct request rq = {.seconds = 1, .rounds = 3, .base_port = 24600, .fabric = net_fabric_default()->name};
-	struct sigaction sa = {.sa_handler = on_signal};
 	const struct net_fabric *f;
 	int rc = read_flags(&rq, argc, argv);
 
@@ -389,7 +373,6 @@ int bench_commit(int argc, char **argv)
 	f = net_fabric_find(rq.fabric);
 	if (!f || !f->ops)
 		return cli_usage("bench", "--fabric %s: not in this build; see valence bench fabric --list", rq.fabric);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
+	bench_end_when_told();
 	return run(&rq);
 }

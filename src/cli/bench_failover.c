@@ -87,8 +87,6 @@ struct bench {
 	char dir[CLUSTER_DIR_MAX];
 };
 
-static volatile sig_atomic_t told_to_end;
-
 /* -- asking ------------------------------------------------------------------------------------------------------- */
 
 static struct pgc *open_at(struct bench *b, const struct member *m, struct error *err)
@@ -134,7 +132,7 @@ static enum status wait_for(struct bench *b, struct pgc *c, const char *what, co
 		arena_rewind(&b->arena, mark);
 		if (yes)
 			return ST_OK;
-		if (told_to_end || clock_now_us(&b->clock) > due)
+		if (bench_told_to_end || clock_now_us(&b->clock) > due)
 			return error_set(err, ST_SYSTEM, "waited in vain until %s", what);
 		cluster_sleep_ms(POLL_MS);
 	}
@@ -327,7 +325,7 @@ static enum status write_until_answered(struct bench *b, struct error *err)
 
 	do {
 		st = ask(b, b->at_witness, &none, err, "update failover_%u set v = v + 1 where id = 1", b->number);
-	} while (st != ST_OK && st != ST_CONNECTION && !told_to_end && clock_now_us(&b->clock) < due);
+	} while (st != ST_OK && st != ST_CONNECTION && !bench_told_to_end && clock_now_us(&b->clock) < due);
 	return st;
 }
 
@@ -436,7 +434,7 @@ static enum status measure(const struct net_fabric *f, enum fault fault, const s
 	if (!r->skipped[0])
 		st = bench_open(b, f, rq, err);
 	for (uint64_t i = 0; st == ST_OK && !r->skipped[0] && i < rq->rounds; i++)
-		st = told_to_end ? error_set(err, ST_SYSTEM, "told to end") : round_run(b, r, err);
+		st = bench_told_to_end ? error_set(err, ST_SYSTEM, "told to end") : round_run(b, r, err);
 	bench_close(b);
 	arena_fini(&b->arena);
 	mem_fini(&b->mem);
@@ -537,12 +535,6 @@ static int run(const struct request *rq)
 
 /* -- the command ------------------------------------------------------------------------------------------------------ */
 
-static void on_signal(int number)
-{
-	(void)number;
-	told_to_end = 1;
-}
-
 static int take_fault(struct request *rq, const char *name)
 {
 	for (rq->fault = 0; rq->fault < FAULT_COUNT; rq->fault++)
@@ -571,12 +563,10 @@ static int read_flags(struct request *rq, int argc, char **argv)
 			rc = take_fault(rq, optarg);
 			break;
 		case F_ROUNDS:
-			if (!cli_u64(optarg, 1, ROUNDS_MAX, &rq->rounds))
-				rc = cli_usage("bench", "--rounds %s: not a number from 1 to %d", optarg, ROUNDS_MAX);
+			rc = bench_number("--rounds", 1, ROUNDS_MAX, &rq->rounds);
 			break;
 		case F_PORT:
-			if (!cli_u64(optarg, 1024, 65535 - 200, &rq->base_port))
-				rc = cli_usage("bench", "--base-port %s: not a number in range", optarg);
+			rc = bench_number("--base-port", 1024, 65535 - 200, &rq->base_port);
 			break;
 		case F_JSON:
 			rq->json = true;
@@ -594,7 +584,6 @@ static int read_flags(struct request *rq, int argc, char **argv)
 int bench_failover(int argc, char **argv)
 {
 	struct request rq = {.fault = -1, .rounds = 10, .base_port = 24800};
-	struct sigaction sa = {.sa_handler = on_signal};
 	const struct net_fabric *f;
 	int rc = read_flags(&rq, argc, argv);
 
@@ -603,7 +592,6 @@ int bench_failover(int argc, char **argv)
 	f = rq.fabric ? net_fabric_find(rq.fabric) : net_fabric_default();
 	if (!f || !f->ops)
 		return cli_usage("bench", "--fabric %s: not in this build; see valence bench fabric --list", rq.fabric);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
+	bench_end_when_told();
 	return run(&rq);
 }

@@ -46,8 +46,7 @@ struct request {
 	const char *fabric;
 	uint64_t mib, rounds, base_port;
 	bool json;
-	const char *const *extra;
-	uint32_t extra_count;
+	struct bench_rest engine_flags;
 };
 
 enum column { FETCH_MB_S, LIBRARY_MB_S, TCP_MB_S, HOLDER_US, REQUESTER_US, READ_PART, COLUMNS };
@@ -65,8 +64,6 @@ struct bench {
 	struct bench_pair library, tcp;
 	char dir[CLUSTER_DIR_MAX];
 };
-
-static volatile sig_atomic_t told_to_end;
 
 /* -- processor time ---------------------------------------------------------------------------------------------------- */
 
@@ -209,7 +206,7 @@ static enum status rounds_run(struct bench *b, const struct request *rq, struct 
 	for (uint64_t i = 0; st == ST_OK && i <= rq->rounds; i++) {
 		struct arena_mark mark = arena_mark(&b->arena);
 
-		st = told_to_end ? error_set(err, ST_SYSTEM, "told to end") : table_make(b, rq, i, err);
+		st = bench_told_to_end ? error_set(err, ST_SYSTEM, "told to end") : table_make(b, rq, i, err);
 		if (st == ST_OK)
 			st = fetch_run(b, i, out, err);
 		if (st == ST_OK)
@@ -242,12 +239,11 @@ static enum status bench_open(struct bench *b, const struct request *rq, bool se
 
 	b->cl = (struct cluster){.mem = &b->mem, .arena = &b->arena, .dir = b->dir, .archives = 1, .caches = 2,
 				 .base_port = rq->base_port, .timeout_s = 60, .fabric = rq->fabric, .tied = true};
-	for (uint32_t i = 0; i < rq->extra_count && i < CLUSTER_EXTRA_MAX - 2; i++)
-		b->cl.extra[b->cl.extra_count++] = rq->extra[i];
 	if (sent) {
 		b->cl.extra[b->cl.extra_count++] = "--remote-memory";
 		b->cl.extra[b->cl.extra_count++] = "0";
 	}
+	bench_give(&rq->engine_flags, &b->cl);
 	if (st == ST_OK)
 		st = bench_pair_open(&b->library, f->bare, &cfg, err);
 	if (st == ST_OK)
@@ -337,19 +333,6 @@ static int run(const struct request *rq, const struct net_fabric *f)
 
 /* -- the command ------------------------------------------------------------------------------------------------------ */
 
-static void on_signal(int number)
-{
-	(void)number;
-	told_to_end = 1;
-}
-
-static int take_number(const char *flag, uint64_t min, uint64_t max, uint64_t *out)
-{
-	return cli_u64(optarg, min, max, out) ? -1
-					      : cli_usage("bench", "%s %s: not a number from %llu to %llu", flag, optarg,
-							  (unsigned long long)min, (unsigned long long)max);
-}
-
 static int read_flags(struct request *rq, int argc, char **argv)
 {
 	enum { F_FABRIC = 256, F_MIB, F_ROUNDS, F_PORT, F_JSON, F_HELP };
@@ -366,13 +349,13 @@ static int read_flags(struct request *rq, int argc, char **argv)
 			rq->fabric = optarg;
 			break;
 		case F_MIB:
-			rc = take_number("--mib", 1, 1024, &rq->mib);
+			rc = bench_number("--mib", 1, 1024, &rq->mib);
 			break;
 		case F_ROUNDS:
-			rc = take_number("--rounds", 1, ROUNDS_MAX, &rq->rounds);
+			rc = bench_number("--rounds", 1, ROUNDS_MAX, &rq->rounds);
 			break;
 		case F_PORT:
-			rc = take_number("--base-port", 1024, 65535 - 200, &rq->base_port);
+			rc = bench_number("--base-port", 1024, 65535 - 200, &rq->base_port);
 			break;
 		case F_JSON:
 			rq->json = true;
@@ -384,19 +367,12 @@ static int read_flags(struct request *rq, int argc, char **argv)
 			return cli_usage("bench", "%s: no such flag, or it needs a value", argv[optind - 1]);
 		}
 	}
-	if (rc >= 0)
-		return rc;
-	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
-		return cli_usage("bench", "\"%s\" is one word too many", argv[optind]);
-	rq->extra = (const char *const *)(void *)(argv + optind);
-	rq->extra_count = (uint32_t)(argc - optind);
-	return -1;
+	return rc >= 0 ? rc : bench_rest(argc, argv, &rq->engine_flags);
 }
 
 int bench_fetch(int argc, char **argv)
 {
 	struct request rq = {.mib = 16, .rounds = 5, .base_port = 24800, .fabric = net_fabric_default()->name};
-	struct sigaction sa = {.sa_handler = on_signal};
 	const struct net_fabric *f;
 	int rc = read_flags(&rq, argc, argv);
 
@@ -405,7 +381,6 @@ int bench_fetch(int argc, char **argv)
 	f = net_fabric_find(rq.fabric);
 	if (!f || !f->ops)
 		return cli_usage("bench", "--fabric %s: not in this build; see valence bench fabric --list", rq.fabric);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
+	bench_end_when_told();
 	return run(&rq, f);
 }

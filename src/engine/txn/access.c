@@ -75,6 +75,17 @@ void txns_wake_later(struct txns *t)
 	}
 }
 
+struct txn *txns_find(struct txns *t, txn_id id)
+{
+	LIST_FOREACH(it, &t->txns) {
+		struct txn *x = CONTAINER_OF(it, struct txn, all);
+
+		if (x->id == id && x->self == t->self)
+			return x;
+	}
+	return NULL;
+}
+
 /* What ends any call of a statement. */
 enum status access_check(struct access *a, struct error *err)
 {
@@ -128,6 +139,8 @@ static void txn_free(struct txns *t, struct txn *x)
 	VEC_FINI(t->mem, &x->intents);
 	VEC_FINI(t->mem, &x->ddl);
 	VEC_FINI(t->mem, &x->pre_created);
+	VEC_FINI(t->mem, &x->early);
+	VEC_FINI(t->mem, &x->early_rows);
 	overlay_fini(&x->overlay);
 	arena_fini(&x->arena);
 	list_remove(&x->all);
@@ -294,6 +307,8 @@ enum status access_statement_begin(struct access *a, struct error *err)
 		error_set(err, ST_NOT_MEMBER, "this engine is not a member of the cluster");
 		return ST_NOT_MEMBER;
 	}
+	if (early_open(x)) /* else it might see one change of a transaction and miss another */
+		return access_wait(a, WAIT_APPLIED, txns_applied(a->t) + 1);
 	if (!x->has_snapshot || x->iso == ISOLATION_READ_COMMITTED) {
 		st = snapshot_take(a, err);
 		if (st)
@@ -305,6 +320,11 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	a->stmt_ddl = (uint32_t)x->ddl.count;
 	arena_reset(&a->turn);
 	return ST_OK;
+}
+
+void access_statement_early(struct access *a, bool early)
+{
+	a->early = early;
 }
 
 void access_statement_see_own(struct access *a)
@@ -367,6 +387,7 @@ enum status access_statement_restart(struct access *a, struct error *err)
 	COVER(STATEMENT_RESTART);
 	a->row_too_large = false;
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
+	early_push(a);
 	x->stmt++;
 	return ST_OK;
 }

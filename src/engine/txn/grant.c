@@ -406,6 +406,7 @@ struct served {
 	uint64_t request, start_us;
 	seq_index need;
 	bool nowait, granted;
+	bool early;              /* own, all rows: it goes on beside those who are only to be decided (early.c) */
 	enum row_lock mode;
 	uint8_t stage;
 	uint32_t count;
@@ -525,6 +526,7 @@ static void served_granted(struct txns *t, struct served *s)
 {
 	struct reader r = reader_init(s->items, s->items_bytes);
 	struct buf values;
+	struct txn *x;
 	enum status st = served_ready(t, s); /* it may have waited long: the atom may have moved */
 
 	if (st == ST_WAIT)
@@ -539,6 +541,8 @@ static void served_granted(struct txns *t, struct served *s)
 		const uint8_t *key = next_item(&r, &len);
 
 		put_u64(&values, item_value(t, key, len, s->from));
+		if (s->early && (x = txns_find(t, s->txn)))
+			early_granted(t, x, key, len);
 	}
 	answer(t, s, ST_OK, &values);
 	buf_fini(&values);
@@ -560,6 +564,8 @@ static void served_lock(struct txns *t, struct served *s)
 
 	s->stage = SERVED_LOCKS;
 	s->rq = lock_request_new(t->locks, s->from, s->txn, s->start_us, txns_now(t), locks_done, s);
+	if (s->early)
+		lock_request_early(s->rq);
 	for (uint32_t i = 0; i < s->count; i++) {
 		uint32_t len;
 		const uint8_t *key = next_item(&r, &len);
@@ -571,6 +577,23 @@ static void served_lock(struct txns *t, struct served *s)
 		}
 	}
 	s->granted = all;
+}
+
+/* Of a transaction here that may have rows early, and of rows only. */
+static bool served_early(struct txns *t, const struct served *s)
+{
+	struct reader r = reader_init(s->items, s->items_bytes);
+	const struct txn *x = s->from == t->self ? txns_find(t, s->txn) : NULL;
+
+	if (!x || !early_may_take(x))
+		return false;
+	for (uint32_t i = 0; i < s->count; i++) {
+		uint32_t len;
+
+		if (next_item(&r, &len)[0] != 'r')
+			return false;
+	}
+	return true;
 }
 
 /* One served request as far as it goes. */
@@ -609,6 +632,7 @@ static void serve(struct txns *t, engine_id from, txn_id txn, uint64_t request, 
 	s->count = count;
 	s->items_bytes = bytes;
 	memcpy(s->items, items->p, bytes);
+	s->early = served_early(t, s);
 	list_push_back(&t->served, &s->all);
 	served_step(t, s);
 	if (s->stage == SERVED_DONE)
@@ -790,17 +814,6 @@ static void probe_blockers(struct txns *t, const struct lock_request *rq, struct
 	}
 }
 
-static struct txn *find_txn(struct txns *t, txn_id id)
-{
-	LIST_FOREACH(it, &t->txns) {
-		struct txn *x = CONTAINER_OF(it, struct txn, all);
-
-		if (x->id == id && x->self == t->self)
-			return x;
-	}
-	return NULL;
-}
-
 /* Has this probe been forwarded for its target already? Forgotten when this engine starts its own next round. */
 static bool probe_seen(struct txns *t, const struct probe *p)
 {
@@ -830,7 +843,7 @@ static void on_probe(struct txns *t, struct reader *r)
 			probe_blockers(t, rq, p);
 		return;
 	}
-	x = find_txn(t, p.target.txn);
+	x = txns_find(t, p.target.txn);
 	if (!x || !x->call || probe_seen(t, &p))
 		return;
 	p.at_originator = 1;
@@ -864,7 +877,7 @@ void grants_probe(struct txns *t)
 
 static void on_victim(struct txns *t, struct reader *r)
 {
-	struct txn *x = find_txn(t, get_u64(r));
+	struct txn *x = txns_find(t, get_u64(r));
 
 	if (r->bad || !x || !x->call)
 		return; /* it got what it waited for */

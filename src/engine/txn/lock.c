@@ -17,13 +17,14 @@ struct lock {
 	uint32_t key_len;
 	struct list of_group;
 	struct group *group;  /* those near it; NULL: its key has no storage */
-	struct list holders;  /* struct holding.of_lock */
+	struct list holders;  /* struct holding.of_lock, in order of grants */
 	struct list queue;    /* struct item.of_lock */
 	uint8_t key[];
 };
 struct owner {
 	engine_id engine;
 	txn_id txn;
+	bool passes;          /* it is over but for the log: not in the way of early requests */
 	struct list holdings; /* struct holding.of_owner */
 	struct list requests; /* struct lock_request.of_owner */
 };
@@ -46,6 +47,7 @@ struct lock_request {
 	struct list of_owner, waiting; /* waiting: in lock_table.waiting while any item waits, then in ready */
 	struct item *items;
 	uint32_t pending;
+	bool early;                    /* goes on beside holders that pass */
 	uint64_t start_us, since_us;
 	void (*done)(void *ctx, struct lock_request *rq);
 	void *ctx;
@@ -178,12 +180,17 @@ static void lock_drop_if_idle(struct lock_table *lt, struct lock *l)
 	mem_free(lt->mem, l, sizeof *l + l->key_len);
 }
 
-static bool grantable(const struct lock *l, const struct owner *ow, uint8_t mode)
+static bool in_the_way(const struct holding *h, const struct lock_request *rq, uint8_t mode)
+{
+	return h->owner != rq->owner && conflict(h->mode, mode) && !(rq->early && h->owner->passes);
+}
+
+static bool grantable(const struct lock *l, const struct lock_request *rq, uint8_t mode)
 {
 	LIST_FOREACH(it, (struct list *)&l->holders) {
 		const struct holding *h = CONTAINER_OF(it, struct holding, of_lock);
 
-		if (h->owner != ow && conflict(h->mode, mode))
+		if (in_the_way(h, rq, mode))
 			return false;
 	}
 	return true;
@@ -205,8 +212,11 @@ static void grant(struct lock_table *lt, struct lock *l, struct owner *ow, uint8
 	struct holding *h = holding_of(l, ow);
 
 	if (h) {
-		if (mode > h->mode)
+		if (mode > h->mode) {
 			h->mode = mode;
+			list_remove(&h->of_lock);
+			list_push_back(&l->holders, &h->of_lock); /* in the order in which they got what they hold */
+		}
 		return;
 	}
 	h = MEM_NEW(lt->mem, struct holding);
@@ -272,7 +282,7 @@ bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len
 	it->rq = rq;
 	it->mode = (uint8_t)mode;
 	queue_place(l, it, held);
-	if (l->queue.next == &it->of_lock && grantable(l, rq->owner, (uint8_t)mode)) {
+	if (l->queue.next == &it->of_lock && grantable(l, rq, (uint8_t)mode)) {
 		list_remove(&it->of_lock);
 		MEM_FREE(lt->mem, it);
 		grant(lt, l, rq->owner, (uint8_t)mode);
@@ -283,6 +293,12 @@ bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len
 	if (rq->pending++ == 0)
 		list_push_back(&lt->waiting, &rq->waiting);
 	return false;
+}
+
+void lock_request_early(struct lock_request *rq)
+{
+	ASSERT(!rq->items);
+	rq->early = true;
 }
 
 bool lock_request_granted(const struct lock_request *rq)
@@ -316,7 +332,7 @@ static void advance(struct lock_table *lt, struct lock *l)
 		struct item *it = CONTAINER_OF(l->queue.next, struct item, of_lock);
 		struct lock_request *rq = it->rq;
 
-		if (!grantable(l, rq->owner, it->mode))
+		if (!grantable(l, rq, it->mode))
 			break;
 		list_remove(&it->of_lock);
 		it->lock = NULL;
@@ -414,6 +430,36 @@ void lock_release_engine(struct lock_table *lt, engine_id engine)
 	tell_ready(lt);
 }
 
+void lock_pass_owner(struct lock_table *lt, engine_id engine, txn_id txn)
+{
+	struct owner *ow = map_find2(&lt->owners, engine, txn);
+
+	if (!ow || ow->passes)
+		return;
+	ow->passes = true;
+	LIST_FOREACH(it, &ow->holdings) /* the owner goes on holding them, so none is dropped */
+		advance(lt, CONTAINER_OF(it, struct holding, of_owner)->lock);
+	tell_ready(lt);
+}
+
+struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key, uint32_t key_len, engine_id engine, txn_id txn)
+{
+	const struct lock *l = bmap_find(&lt->locks, key, key_len);
+	const struct owner *ow = map_find2(&lt->owners, engine, txn);
+	const struct holding *own = l && ow ? holding_of(l, ow) : NULL;
+	struct list *it;
+
+	if (!own)
+		return (struct lock_owner_id){0, 0};
+	for (it = own->of_lock.prev; it != &l->holders; it = it->prev) { /* in order of their grants */
+		const struct holding *h = CONTAINER_OF(it, struct holding, of_lock);
+
+		if (h->owner->passes && conflict(h->mode, own->mode))
+			return (struct lock_owner_id){h->owner->engine, h->owner->txn};
+	}
+	return (struct lock_owner_id){0, 0};
+}
+
 void lock_table_free(struct lock_table *lt)
 {
 	struct map_slot *s;
@@ -492,7 +538,7 @@ uint32_t lock_blockers(const struct lock_request *rq, struct lock_owner_id *out,
 		LIST_FOREACH(h_it, &it->lock->holders) {
 			const struct holding *h = CONTAINER_OF(h_it, struct holding, of_lock);
 
-			if (h->owner != rq->owner && n < max && conflict(h->mode, it->mode))
+			if (n < max && in_the_way(h, rq, it->mode))
 				out[n++] = (struct lock_owner_id){h->owner->engine, h->owner->txn};
 		}
 		/* and who is just before it in the queue: that one's own blockers include the others before it */

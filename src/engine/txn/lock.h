@@ -16,6 +16,7 @@
 
 struct lock_table;
 struct lock_request;
+struct lock_owner_id { engine_id engine; txn_id txn; };
 #define LOCK_KEY_MAX (LEAF_KEY_BYTES + 16)
 #define LEAF_KEY_BYTES 2000
 
@@ -34,15 +35,20 @@ struct lock_request *lock_request_new(struct lock_table *lt, engine_id engine, t
 /* true: granted at once (or held already) */
 bool lock_request_add(struct lock_request *rq, const void *key, uint32_t key_len, enum row_lock mode);
 bool lock_request_granted(const struct lock_request *rq); /* all items */
+/* Before its items are added: it may have them beside holders that pass (lock_pass_owner), if it is next in their queues. */
+void lock_request_early(struct lock_request *rq);
 void lock_request_free(struct lock_request *rq); /* waiting items leave their queues; granted ones stay the owner's */
 /* All locks of the owner end; waiting requests of it stay, and may be granted later (their user frees them first). */
 void lock_release_owner(struct lock_table *lt, engine_id engine, txn_id txn);
 void lock_release_engine(struct lock_table *lt, engine_id engine);
+/* What the owner holds is in the way of early requests no longer; of all others it is until released. */
+void lock_pass_owner(struct lock_table *lt, engine_id engine, txn_id txn);
+/* The newest holder before this one that passes and would have been in its way; engine 0: none. */
+struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key, uint32_t key_len, engine_id engine, txn_id txn);
 /* Does anybody hold or wait for a lock on this storage within rows [lo, hi), or on any key of it? */
 bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_id hi);
 bool lock_any_keys(const struct lock_table *lt, rel_id storage);
 
-struct lock_owner_id { engine_id engine; txn_id txn; };
 /*
  * Whom this request waits for, right now: at most max. Of those before it in a queue only the nearest, who waits for the
  * others.

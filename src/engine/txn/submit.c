@@ -50,7 +50,8 @@ struct submission *txns_submit(struct txns *t, struct record *r, const struct bu
 	ASSERT(t->self);
 	r->engine = t->self;
 	r->seq = t->next_seq++;
-	r->plan = txns_applied(t);
+	if (!r->plan || r->plan > txns_applied(t))
+		r->plan = txns_applied(t);
 	r->payload = payload ? payload->data : NULL;
 	r->payload_bytes = payload ? (uint32_t)payload->size : 0;
 	buf_init(&b, t->mem);

@@ -58,6 +58,10 @@ enum status access_lock_rows(struct access *a, const struct table_def *t, const 
 		return changed_since(a, err);
 	if (st)
 		return st;
+	if (x->early_fresh) {
+		x->early_fresh = false;
+		return changed_since(a, err);
+	}
 	if (newest > x->snapshot) {
 		if (newest != UINT64_MAX && newest > a->need_applied)
 			a->need_applied = newest; /* the floor that the next snapshot must cover */

@@ -341,6 +341,12 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	return ST_OK;
 }
 
+void access_statement_early(struct access *a, bool early)
+{
+	(void)a;
+	(void)early;
+}
+
 void access_statement_see_own(struct access *a)
 {
 	ASSERT(a->in_stmt);

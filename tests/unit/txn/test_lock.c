@@ -16,13 +16,14 @@
 /* The model: per key the modes held and, in order, who waits. Written from PostgreSQL's table, not from lock.c. */
 struct waiter { int request; int mode; };
 struct m_key { int held[OWNERS]; struct waiter queue[REQUESTS * ITEMS]; int count; }; /* held: mode + 1; 0 none */
-struct m_request { bool used, waits; int owner, told; struct lock_request *rq; };
+struct m_request { bool used, waits, early; int owner, told; struct lock_request *rq; };
 
 static struct mem account;
 static struct lock_table *lt;
 static struct rng rnd;
 static struct m_key keys[KEYS];
 static struct m_request requests[REQUESTS];
+static bool passes[OWNERS];
 static int told_early;
 
 static int setup(void)
@@ -55,10 +56,17 @@ static bool conflicts(int a, int b)
 	}
 }
 
-static bool free_for(const struct m_key *k, int owner, int mode)
+/* Is this owner's hold on the key in the way of the request? */
+static bool in_the_way(const struct m_key *k, int o, int request, int mode)
+{
+	return o != requests[request].owner && k->held[o] && conflicts(k->held[o] - 1, mode) &&
+	       !(requests[request].early && passes[o]);
+}
+
+static bool free_for(const struct m_key *k, int request, int mode)
 {
 	for (int o = 0; o < OWNERS; o++)
-		if (o != owner && k->held[o] && conflicts(k->held[o] - 1, mode))
+		if (in_the_way(k, o, request, mode))
 			return false;
 	return true;
 }
@@ -89,7 +97,7 @@ static bool m_waits(int request)
 
 static void m_advance(struct m_key *k)
 {
-	while (k->count && free_for(k, requests[k->queue[0].request].owner, k->queue[0].mode)) {
+	while (k->count && free_for(k, k->queue[0].request, k->queue[0].mode)) {
 		struct waiter first = k->queue[0];
 		int owner = requests[first.request].owner, at;
 
@@ -114,7 +122,7 @@ static bool m_add(int request, int key, int mode)
 
 	if (k->held[owner] >= mode + 1)
 		return true;
-	if (at == 0 && free_for(k, owner, mode)) {
+	if (at == 0 && free_for(k, request, mode)) {
 		m_hold(k, owner, mode);
 		return true;
 	}
@@ -169,7 +177,7 @@ static void m_edges(int request, bool to[OWNERS][OWNERS])
 			if (keys[k].queue[i].request != request)
 				continue;
 			for (int o = 0; o < OWNERS; o++)
-				if (o != owner && keys[k].held[o] && conflicts(keys[k].held[o] - 1, keys[k].queue[i].mode))
+				if (in_the_way(&keys[k], o, request, keys[k].queue[i].mode))
 					to[owner][o] = true;
 			for (int b = 0; b < i; b++)
 				if (requests[keys[k].queue[b].request].owner != owner)
@@ -249,8 +257,7 @@ static void check_all(void)
 			any = any || keys[k].held[o];
 		CU_ASSERT_EQUAL(lock_any_rows(lt, 7, (row_id)(100 + k), (row_id)(101 + k)), any);
 		/* nobody waits without reason: the first of each queue conflicts with a holder */
-		CU_ASSERT(!keys[k].count || !free_for(&keys[k], requests[keys[k].queue[0].request].owner,
-						      keys[k].queue[0].mode));
+		CU_ASSERT(!keys[k].count || !free_for(&keys[k], keys[k].queue[0].request, keys[k].queue[0].mode));
 	}
 	CU_ASSERT_EQUAL(told_early, 0);
 }
@@ -270,6 +277,7 @@ static void owner_end(int o)
 		if (requests[i].used && requests[i].owner == o)
 			request_free(i);
 	lock_release_owner(lt, engine_of(o), txn_of(o));
+	passes[o] = false;
 	for (int k = 0; k < KEYS; k++)
 		keys[k].held[o] = 0;
 	for (int k = 0; k < KEYS; k++)
@@ -283,10 +291,45 @@ static void engine_end(engine_id e)
 			request_free(i);
 	lock_release_engine(lt, e);
 	for (int o = 0; o < OWNERS; o++)
+		passes[o] = passes[o] && engine_of(o) != e;
+	for (int o = 0; o < OWNERS; o++)
 		for (int k = 0; k < KEYS && engine_of(o) == e; k++)
 			keys[k].held[o] = 0;
 	for (int k = 0; k < KEYS; k++)
 		m_advance(&keys[k]);
+}
+
+/* It is submitted: what it holds is in the way of early requests no longer. */
+static void owner_pass(int o)
+{
+	bool holds = false;
+
+	for (int k = 0; k < KEYS; k++)
+		holds = holds || keys[k].held[o];
+	if (!holds)
+		return;
+	passes[o] = true;
+	lock_pass_owner(lt, engine_of(o), txn_of(o));
+	for (int k = 0; k < KEYS; k++)
+		m_advance(&keys[k]);
+}
+
+/* Of whom an owner took a key over: who passes and holds it in a mode that conflicts with its own; nobody: none does. */
+static void check_passed(void)
+{
+	for (int k = 0; k < KEYS; k++)
+		for (int o = 0; o < OWNERS; o++) {
+			uint8_t name[17];
+			uint32_t len = key_of(k, name);
+			struct lock_owner_id by = lock_passed_by(lt, name, len, engine_of(o), txn_of(o));
+			int b = (int)by.txn - 10;
+
+			if (by.engine)
+				CU_ASSERT(keys[k].held[o] && b != o && passes[b] && keys[k].held[b] &&
+					  conflicts(keys[k].held[b] - 1, keys[k].held[o] - 1));
+			for (int h = 0; h < OWNERS && !by.engine && keys[k].held[o] && !passes[o]; h++)
+				CU_ASSERT(h == o || !keys[k].held[h] || !conflicts(keys[k].held[h] - 1, keys[k].held[o] - 1));
+		}
 }
 
 static void request_new(int i)
@@ -297,6 +340,9 @@ static void request_new(int i)
 	requests[i] = (struct m_request){.used = true, .owner = below(OWNERS)};
 	requests[i].rq = lock_request_new(lt, engine_of(requests[i].owner), txn_of(requests[i].owner), 1, 5, done,
 					  &requests[i]);
+	requests[i].early = !below(3);
+	if (requests[i].early)
+		lock_request_early(requests[i].rq);
 	while (n--) {
 		int key = below(KEYS), mode = below(4);
 		uint8_t name[17];
@@ -318,6 +364,7 @@ static void test_lock_random(void)
 		lt = lock_table_new(&account);
 		memset(keys, 0, sizeof keys);
 		memset(requests, 0, sizeof requests);
+		memset(passes, 0, sizeof passes);
 		for (int step = 0; step < 600; step++) {
 			int what = below(20), i = below(REQUESTS);
 
@@ -327,9 +374,12 @@ static void test_lock_random(void)
 				request_free(i);
 			else if (what == 16 || what == 17)
 				owner_end(below(OWNERS));
+			else if (what == 19)
+				owner_pass(below(OWNERS));
 			else if (what == 18 && !below(4))
 				engine_end((engine_id)(1 + below(3)));
 			check_all();
+			check_passed();
 		}
 		for (int o = 0; o < OWNERS; o++)
 			owner_end(o);

@@ -41,8 +41,10 @@
 	X(PAYLOADS_PULLED, 1, "apply waited for a payload that was not sent")                  \
 	X(REPLAY_PULLED, 1, "a fetched copy waited for payloads that were not sent")           \
 	X(PULL_NOT_HERE, 1, "a payload was asked of somebody who had not got it")              \
+	X(PULL_LATER, 0, "a payload was asked of an archive that had read enough for now")        \
 	X(APPLY_PAUSED, 1, "apply of one record took more than one turn")                      \
 	X(LEADER_CHANGE, 1, "an engine began to lead")                                         \
+	X(LEADER_EARLY, 1, "records came to a new leader before it could take any")             \
 	X(REJOIN, 1, "a removed engine joined again")                                          \
 	X(REMOVED, 1, "an engine was removed from the membership")                             \
 	X(DEADLOCK_VICTIM, 1, "a deadlock was ended")                                          \
@@ -63,6 +65,8 @@
 	X(MCAST_GIVEN_UP, 1, "the stream was taken up again: datagrams lost too much")         \
 	X(SAVEPOINT_UNDONE, 1, "a savepoint took back writes")                                 \
 	X(SESSION_EARLY, 0, "a message between two engines overtook another")                  \
+	X(VOTERS_BOTH, 1, "two voters dialled each other at once")                              \
+	X(VOTERS_REPLACED, 1, "a link between voters that one side had lost was replaced")     \
 	X(DIRECT_OPEN, 1, "a direct link was opened")                                          \
 	X(DIRECT_LOST, 1, "a direct link broke")                                               \
 	X(DIRECT_BOTH, 0, "two engines dialled each other for a direct link")                  \

@@ -40,7 +40,8 @@ static void print_text(const struct tree_config *c, const struct tree_result *r)
 {
 	printf("%u engines, %u of them voters, fan-out %u\n", c->engines, c->voters, c->fan_out);
 	printf("  links            %10u   at most, of an engine; fan-out + 1 is %u\n", r->links_max, c->fan_out + 1);
-	printf("                   %10u   at most, of a voter\n", r->voter_links_max);
+	printf("                   %10u   at most, of a voter; fan-out and one for each other is %u\n", r->voter_links_max,
+	       c->fan_out + c->voters - 1);
 	printf("  hops             %10u   at most, %.2f on average; a full tree: %u\n", r->depth_max, r->depth_mean,
 	       r->depth_full);
 	printf("  bytes out        %10.3f   at most, %.3f on average, times children x payload\n", r->bytes_ratio_max,

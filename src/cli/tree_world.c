@@ -308,9 +308,14 @@ static bool settled(const struct tree_world *w)
 		    relay_children(n->relay, NULL, 0) > w->cfg.fan_out)
 			return false;
 	}
-	for (uint32_t i = 0; i < w->cfg.voters; i++)
-		if (relay_children(w->nodes[i].relay, NULL, 0) > w->cfg.fan_out)
+	for (uint32_t i = 0; i < w->cfg.voters; i++) {
+		uint32_t children = relay_children(w->nodes[i].relay, NULL, 0);
+		struct relay_stats s;
+
+		relay_stats(w->nodes[i].relay, &s);
+		if (children > w->cfg.fan_out || s.voter_links != w->cfg.voters - 1 || s.links != children + s.voter_links)
 			return false;
+	}
 	return true;
 }
 

@@ -438,7 +438,14 @@ const char *engine_name(const struct engine *e)
 
 void engine_info(const struct engine *e, struct engine_info *out)
 {
+	struct relay_stats rs;
+
 	memset(out, 0, sizeof *out);
+	relay_stats(e->relay, &rs);
+	out->links = (uint32_t)rs.links;
+	out->children = relay_children(e->relay, NULL, 0);
+	out->voter_links = (uint32_t)rs.voter_links;
+	out->direct_links = (uint32_t)rs.direct_links;
 	out->id = e->self;
 	out->parent = relay_parent(e->relay);
 	out->leader = e->leader_id;

@@ -84,6 +84,7 @@ struct engine_info {
 	seq_index applied, committed;
 	uint32_t members;
 	uint64_t failovers;
+	uint32_t links, children, voter_links, direct_links; /* links: all, also those that are on their way or closing */
 };
 void engine_info(const struct engine *e, struct engine_info *out);
 

@@ -184,6 +184,7 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"relay_silence_max_ms", (double)rs.silence_max_us / 1000, "longest time in which nothing came on a link"},
 		{"catch_up_bytes_total", (double)e->catchup_bytes, "of the log read from the journal for engines behind"},
 		{"relay_links", (double)rs.links, "links to other engines"},
+		{"relay_voter_links", (double)rs.voter_links, "links to other voters, one for each"},
 		{"relay_parent_round_trip_seconds", (double)rs.parent_rtt_us / 1e6,
 		 "to the parent in the relay tree and back, smoothed"},
 		{"relay_parent_changes_total", (double)rs.parent_changes, "parents found in the relay tree"},

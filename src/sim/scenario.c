@@ -17,6 +17,7 @@
 #define READY_LIMIT SECONDS(25)    /* after the last fault: every engine is a member */
 #define PROGRESS_LIMIT SECONDS(40) /* and every client has done something */
 #define QUIET_LIMIT SECONDS(30)
+#define LINKS_LIMIT SECONDS(60)    /* somebody who was left as a parent is gone back to after 10 s, later if that happened more often */
 
 bool scenario_all_ready(struct world *w, void *ctx)
 {
@@ -120,6 +121,41 @@ static bool all_equal(struct world *w, void *ctx)
 	return applied == model_last(w->model);
 }
 
+/* As many links as the tree gives it, one for each other voter, and what it dialled beside them. */
+static bool links_bounded(const struct node *n, struct engine_info *info)
+{
+	const struct world *w = n->w;
+
+	engine_info(n->engine, info);
+	return info->children <= (w->fan_out ? w->fan_out : 8) && info->voter_links == (n->archive ? w->archive_count - 1 : 0) &&
+	       info->links == info->children + info->direct_links + (n->archive ? info->voter_links : 1);
+}
+
+static bool all_bounded(struct world *w, void *ctx)
+{
+	struct engine_info info;
+
+	(void)ctx;
+	for (uint32_t i = 0; i < w->node_count; i++)
+		if (!node_ready(&w->nodes[i]) || !links_bounded(&w->nodes[i], &info))
+			return false;
+	return true;
+}
+
+/* Whoever has too many children, or a link too much, loses it soon. */
+static void links_settle(struct world *w)
+{
+	if (world_run_until(w, LINKS_LIMIT, all_bounded, NULL))
+		return;
+	for (uint32_t i = 0; i < w->node_count && !w->failed; i++) {
+		struct engine_info info;
+
+		if (!links_bounded(&w->nodes[i], &info))
+			world_violation(w, "links of %s do not settle: %u, with %u children, %u voters and %u direct ones", w->nodes[i].name,
+					info.links, info.children, info.voter_links, info.direct_links);
+	}
+}
+
 static bool quiet(struct world *w)
 {
 	world_phase(w, PHASE_QUIET);
@@ -127,6 +163,8 @@ static bool quiet(struct world *w)
 	if (!world_run_until(w, QUIET_LIMIT, clients_done, NULL))
 		world_violation(w, "clients do not come to an end");
 	world_run_for(w, MILLIS(700));
+	if (!w->failed)
+		links_settle(w);
 	if (!w->failed && !world_run_until(w, QUIET_LIMIT, all_equal, NULL))
 		world_violation(w, "engines do not come to one index: %s at %llu, the newest is %llu", w->nodes[0].name,
 				(unsigned long long)node_applied(&w->nodes[0]),

@@ -13,7 +13,7 @@ REQUEST, RESPONSE, REJECTION = 0, 1, 6
 KNOCK, COOKIE, ENTER, REFUSED, BUSY = 1, 2, 3, 4, 5
 GATE_REASONS = ["not a Valence engine", "wrong secret", "a secret is wanted here", "no secret is used here"]
 HELLO, WELCOME, REFUSE, CHALLENGE, PROOF = 1, 2, 3, 16, 17
-MAGIC, VERSION, ROLE_JOIN, ROLE_PROBE = 0x6c76766c, 3, 3, 4
+MAGIC, VERSION, ROLE_JOIN, ROLE_PROBE = 0x6c76766c, 4, 3, 4
 
 
 def code(secret, *parts):

@@ -90,7 +90,8 @@ def bytes_by_bytes(cluster, secret):
     link.hear()
     link.say(proof)
     has("its proof under a new challenge is refused", link.refusal(), "wrong secret")
-    for what, flags, reason in (("another version", {"version": 3, "log_id": log_id}, "protocol version 2 here, 3 there"),
+    for what, flags, reason in (("another version", {"version": stranger.VERSION + 1, "log_id": log_id},
+                                 "protocol version %d here, %d there" % (stranger.VERSION, stranger.VERSION + 1)),
                                 ("another cluster", {"log_id": log_id ^ 1}, "another cluster: the log here is"),
                                 ("a hello without a proof", {"log_id": log_id, "proves": 0}, "a secret is wanted here")):
         link = stranger.Link(port, secret)

@@ -51,6 +51,7 @@ static void welcome(struct rlink *l)
 		.engine = r->self,
 		.voter = relay_voter_id(r),
 		.nonce = r->nonce,
+		.attach = r->attaches,
 		.depth = relay_depth(r),
 		.children = relay_children(r, NULL, 0),
 		.silence_us = relay_silence_us(r),
@@ -73,13 +74,12 @@ static bool removed(const struct relay *r, engine_id id)
 	return id && id <= r->max_seen && !relay_member_find(r, id);
 }
 
-static struct rlink *accepted_from(struct relay *r, const struct rlink *l)
+static struct rlink *child_of(struct relay *r, const struct rlink *l)
 {
 	LIST_FOREACH(it, &r->links) {
 		struct rlink *o = CONTAINER_OF(it, struct rlink, all);
 
-		if (o != l && o->accepted && o->state == RLINK_READY && o->role == l->role &&
-		    (l->role == RELAY_ROLE_VOTER ? o->voter == l->voter : o->engine == l->engine))
+		if (o != l && rlink_is_child(o) && o->engine == l->engine)
 			return o;
 	}
 	return NULL;
@@ -112,14 +112,14 @@ static enum relay_refusal judge(struct relay *r, struct rlink *l)
 			return RELAY_REFUSE_UNKNOWN;
 		if (l->voter || (!relay_is_voter(r) && (r->self == 0 || r->self >= l->engine)))
 			return RELAY_REFUSE_ILLEGAL;
-		old = accepted_from(r, l);
+		old = child_of(r, l);
 		if (old && old->nonce == l->nonce && old->attach > l->attach)
 			return RELAY_REFUSE_DUPLICATE;
 		if (!old && !relay_is_voter(r) && relay_children(r, NULL, 0) >= 4 * r->cfg.fan_out)
 			return RELAY_REFUSE_FULL;
 		return 0;
 	case RELAY_ROLE_VOTER:
-		return relay_is_voter(r) ? 0 : RELAY_REFUSE_UNKNOWN;
+		return relay_is_voter(r) ? rvoters_judge(r, l) : RELAY_REFUSE_UNKNOWN;
 	case RELAY_ROLE_JOIN:
 		if (!r->self && !relay_is_voter(r))
 			return RELAY_REFUSE_UNKNOWN;
@@ -138,12 +138,12 @@ static enum relay_refusal judge(struct relay *r, struct rlink *l)
 
 static void admit(struct relay *r, struct rlink *l)
 {
-	struct rlink *old = l->role == RELAY_ROLE_CHILD || l->role == RELAY_ROLE_VOTER
-				    ? accepted_from(r, l)
-				    : NULL;
+	struct rlink *old = l->role == RELAY_ROLE_CHILD ? child_of(r, l) : NULL;
 
 	if (old) /* keep the newest; this loss makes nobody suspect */
 		rlink_bye(old, RELAY_BYE_DUPLICATE);
+	if (l->role == RELAY_ROLE_VOTER)
+		rvoters_make_room(r, l);
 	welcome(l);
 	relay_member_seen(r, l->engine, l->nonce);
 	log_event(r->cfg.log, LOG_RELAY, LOG_DEBUG, "link accepted",
@@ -153,7 +153,7 @@ static void admit(struct relay *r, struct rlink *l)
 		rroute_claim(l, l->engine, l->attach);
 		rsuspect_clear(r, l->engine);
 	} else if (l->role == RELAY_ROLE_VOTER) {
-		rvoters_hello(r, l);
+		rvoters_accepted(r, l);
 	} else if (l->role == RELAY_ROLE_DIRECT) {
 		rdirect_accepted(l);
 	}
@@ -283,6 +283,7 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 	l->engine = m.engine;
 	l->voter = m.voter;
 	l->nonce = m.nonce;
+	l->attach = m.attach;
 	l->depth = m.depth;
 	l->children = m.children;
 	l->silence_us = m.silence_us;
@@ -297,6 +298,8 @@ void relay_on_welcome(struct rlink *l, struct reader *rd)
 		break;
 	case RELAY_ROLE_VOTER:
 		rvoters_welcomed(r, l);
+		if (l->state == RLINK_READY && removed(r, l->engine))
+			rlink_tell_not_member(l);
 		break;
 	case RELAY_ROLE_JOIN:
 		rjoin_welcomed(r, l);
@@ -386,7 +389,7 @@ static void joiner_identified(struct relay *r, struct rlink *l, const struct rel
 	}
 	l->role = RELAY_ROLE_CHILD;
 
-	struct rlink *old = accepted_from(r, l);
+	struct rlink *old = child_of(r, l);
 
 	if (old)
 		rlink_bye(old, RELAY_BYE_DUPLICATE);

@@ -67,10 +67,10 @@ static void unlink_all(struct rlink *l)
 	if (r->join.link == l)
 		r->join.link = NULL;
 	for (uint32_t i = 0; i < r->slot_count; i++) {
-		if (r->slots[i].out == l)
-			r->slots[i].out = NULL;
-		if (r->slots[i].in == l)
-			r->slots[i].in = NULL;
+		if (r->slots[i].link == l)
+			r->slots[i].link = NULL;
+		if (r->slots[i].dial == l)
+			r->slots[i].dial = NULL;
 	}
 	LIST_FOREACH(it, &r->suspects) {
 		struct suspect *s = CONTAINER_OF(it, struct suspect, all);
@@ -298,8 +298,8 @@ void relay_link_lost(struct relay *r, struct rlink *l, enum rloss why, const cha
 		rlink_close(l);
 		return;
 	}
-	if (!l->accepted && l->role == RELAY_ROLE_VOTER) {
-		rvoters_out_lost(r, l, why, cause);
+	if (l->role == RELAY_ROLE_VOTER) {
+		rvoters_lost(r, l, why, cause);
 		return;
 	}
 	if (!l->accepted && l->role == RELAY_ROLE_PROBE) {
@@ -395,8 +395,8 @@ static void on_bye(struct rlink *l, struct reader *rd)
 		rlink_bad(l, "bye");
 		return;
 	}
-	if (!l->accepted && l->role == RELAY_ROLE_VOTER) {
-		rvoters_out_lost(r, l, RLOSS_CLOSED, "closed by the peer");
+	if (l->role == RELAY_ROLE_VOTER) {
+		rvoters_lost(r, l, RLOSS_CLOSED, "closed by the peer");
 		return;
 	}
 	if (r->join.link == l) {

@@ -6,9 +6,15 @@
  * (P22) is adopted: we tell it who is below us and ask for the log from our own index on.
  *
  * With a parent, another one is looked for beside it: at once when it is quiet, stuck or slow
- * (score.c) or has lost the voters itself; slowly, when it has too many children or is too deep and is
+ * (score.c) or has lost the voters itself; soon, when it has too many children; slowly, when it is too deep and is
  * not our default. The old link is given up only for one that is better in what was wrong, and the log
  * goes on at our own index, so a move costs no more than what was under way on the old link.
+ *
+ * How many children: fan_out by the tree's function, and whoever is somebody's child by that function is always let in. Others
+ * come only while their default parent is away: they look for room at FULL_MAX parents, then take the one with fewest children, for
+ * the log matters more than a number; nobody has to be turned away. So a parent may have more than fan_out while a relay
+ * that has children itself is silent and still a member; the guests leave when they can. In a tree whose every place is
+ * taken there is no legal parent with room for them (a parent has a lower id), so a stricter bound would cost them the log.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +25,9 @@
 #define PAUSE_US 20000u    /* after a round; doubles each round to 32 times */
 /* The same, when there is a parent: without a majority of voters everybody looks for another. */
 #define SWITCH_PAUSE_US 500000u
+#define CROWDED_US 500000u /* a guest that is one too many looks for another place within that */
+#define CROWDED_AGAIN_US 2000000u
+#define FULL_MAX 3           /* that have enough children: in a round without a parent, then the best of them is taken */
 #define LEAVE_PAUSE_US 50000u /* but a parent that serves badly is waited for by all that is below */
 
 static bool needs_parent(const struct relay *r)
@@ -45,7 +54,13 @@ static void add_candidate(struct relay *r, engine_id id, const char *address)
 	r->candidate_count++;
 }
 
-/* Dials the next candidate; at their end, a pause. */
+static void dial_candidate(struct relay *r, const struct candidate *c, uint64_t limit_us)
+{
+	r->stats.redials++;
+	r->trying = rlink_dial(r, RELAY_ROLE_CHILD, c->address, c->id, limit_us);
+}
+
+/* Dials the next candidate; at their end, or that of patience, the one that has most room; then a pause. */
 static void try_next(struct relay *r)
 {
 	uint32_t shift = r->attempt < 5 ? r->attempt : 5;
@@ -57,15 +72,25 @@ static void try_next(struct relay *r)
 		pause = SWITCH_PAUSE_US;
 	pause <<= shift;
 
-	while (!r->trying && r->candidate_at < r->candidate_count) {
-		const struct candidate *c = &r->candidates[r->candidate_at++];
-
-		r->stats.redials++;
-		r->trying = rlink_dial(r, RELAY_ROLE_CHILD, c->address, c->id,
-				       TRY_US << (shift < 3 ? shift : 3));
+	while (!r->trying && r->candidate_at < r->candidate_count && r->full < FULL_MAX)
+		dial_candidate(r, &r->candidates[r->candidate_at++], TRY_US << (shift < 3 ? shift : 3));
+	if (!r->trying && r->full && !r->settle) {
+		r->settle = true;
+		dial_candidate(r, &r->roomiest, TRY_US << (shift < 3 ? shift : 3));
 	}
 	if (r->trying)
 		return;
+	if (r->full) { /* none of the full ones answers any more: on with the others */
+		r->full = 0;
+		r->settle = false;
+		try_next(r);
+		return;
+	}
+	if (r->move == MOVE_CROWDED) { /* it serves: to leave it for a better reason must not have to wait */
+		r->guest_us = relay_now(r) + CROWDED_AGAIN_US + rng_below(&r->rng, CROWDED_AGAIN_US);
+		r->move = MOVE_NONE;
+		return;
+	}
 	r->move = MOVE_NONE;
 	r->attempt++;
 	r->next_try_us = relay_now(r) + pause + rng_below(&r->rng, pause);
@@ -98,7 +123,8 @@ static void collect(struct relay *r, bool all)
 
 static void begin_round(struct relay *r)
 {
-	r->candidate_at = 0;
+	r->candidate_at = r->full = 0;
+	r->settle = false;
 	collect(r, false);
 	if (!r->candidate_count)
 		collect(r, true);
@@ -134,7 +160,7 @@ void rparent_drop(struct relay *r)
 		rlink_bye(r->parent, RELAY_BYE_MOVED);
 	r->want_voter = false;
 	r->move = MOVE_NONE;
-	r->candidate_count = r->candidate_at = r->attempt = 0;
+	r->candidate_count = r->candidate_at = r->attempt = r->full = 0;
 	r->next_try_us = 0;
 }
 
@@ -147,15 +173,16 @@ void rparent_adopt(struct relay *r, struct rlink *l)
 	r->parent = l;
 	if (r->trying == l)
 		r->trying = NULL;
-	r->want_voter = r->log_gone_told = false;
+	r->want_voter = r->log_gone_told = r->settle = false;
 	r->move = MOVE_NONE;
-	r->attempt = 0;
+	r->attempt = r->full = 0;
+	r->guest_us = 0;
 	r->next_switch_us = now + RELAY_REBALANCE_US + rng_below(&r->rng, RELAY_REBALANCE_US);
 	r->stats.parent_changes++;
 	sign = l->state_us > l->silence_us ? l->state_us - l->silence_us : 0;
 	if (sign > r->sign_us)
 		r->sign_us = sign;
-	r->leader = l->leader;
+	rscore_leader(r, l->leader);
 	log_event(r->cfg.log, LOG_RELAY, LOG_INFO, "parent found", "engine=%llu address=%s depth=%u left=%llu why=%s",
 		  (unsigned long long)l->engine, l->address, relay_depth(r), (unsigned long long)(old ? old->engine : 0),
 		  rscore_move_name(why));
@@ -171,10 +198,26 @@ void rparent_adopt(struct relay *r, struct rlink *l)
 	rsuspect_path_found(r);
 }
 
+/* Enough children without us, and not the one that has a place for us. */
+static bool is_full(const struct relay *r, const struct rlink *l)
+{
+	return l->children > r->cfg.fan_out && (!l->engine || l->engine != r->default_parent);
+}
+
+/* This one is better than none, but others may have room. */
+static void note_full(struct relay *r, const struct rlink *l)
+{
+	if (!r->full++ || l->children < r->roomiest_children) {
+		r->roomiest.id = l->engine;
+		snprintf(r->roomiest.address, sizeof r->roomiest.address, "%s", l->address);
+		r->roomiest_children = l->children;
+	}
+}
+
 void rparent_welcomed(struct relay *r, struct rlink *l)
 {
 	bool legal = l->voter || (l->engine && l->engine < r->self);
-	bool cut_off = l->silence_us > cut_off_us(r);
+	bool cut_off = l->silence_us > cut_off_us(r), urgent = !r->parent || r->move == MOVE_QUIET || r->move == MOVE_STUCK;
 	char cause[64];
 
 	if (r->trying != l || !needs_parent(r)) {
@@ -194,6 +237,12 @@ void rparent_welcomed(struct relay *r, struct rlink *l)
 	if (!legal || (r->want_voter && !l->voter) ||
 	    (cut_off && (r->move || r->candidate_at < r->candidate_count)) ||
 	    (r->parent && !rscore_better(r, l, r->move))) {
+		rlink_bye(l, RELAY_BYE_MOVED);
+		try_next(r);
+		return;
+	}
+	if (urgent && !r->settle && is_full(r, l)) {
+		note_full(r, l);
 		rlink_bye(l, RELAY_BYE_MOVED);
 		try_next(r);
 		return;
@@ -242,6 +291,20 @@ void rparent_members_changed(struct relay *r)
 	}
 }
 
+/* A guest of a parent with too many children. Not while it catches up with the log: others may not have that part. */
+static bool is_one_too_many(struct relay *r, uint64_t now)
+{
+	const struct rlink *p = r->parent;
+
+	if (!is_full(r, p) || r->cfg.events->log_want(r->cfg.ctx) <= p->log_last) {
+		r->guest_us = 0;
+		return false;
+	}
+	if (!r->guest_us)
+		r->guest_us = now + rng_below(&r->rng, CROWDED_US); /* not all at once */
+	return now >= r->guest_us;
+}
+
 void rparent_tick(struct relay *r, uint64_t now)
 {
 	const struct rlink *p = r->parent;
@@ -264,6 +327,11 @@ void rparent_tick(struct relay *r, uint64_t now)
 		return;
 	}
 	r->attempt = 0;
+	if (is_one_too_many(r, now)) {
+		r->move = MOVE_CROWDED;
+		begin_round(r);
+		return;
+	}
 	if (now < r->next_switch_us || !r->default_parent || p->engine == r->default_parent)
 		return;
 	r->next_switch_us = now + RELAY_REBALANCE_US + rng_below(&r->rng, RELAY_REBALANCE_US);

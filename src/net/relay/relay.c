@@ -330,7 +330,7 @@ void relay_set_members(struct relay *r, const struct relay_member *members, uint
 
 void relay_set_leader(struct relay *r, engine_id leader)
 {
-	r->leader = leader;
+	rscore_leader(r, leader);
 }
 
 /* -- questions -------------------------------------------------------------------------------- */
@@ -389,6 +389,7 @@ void relay_stats(const struct relay *r, struct relay_stats *out)
 	out->sends_out = r->net->sends;
 	out->parent_rtt_us = r->parent ? r->parent->rtt_us : 0;
 	out->direct_links = rdirect_count(r);
+	out->voter_links = rvoters_count(r);
 	out->chunks = r->chunks.count;
 	out->strangers = r->guard.strangers;
 }

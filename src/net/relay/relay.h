@@ -5,7 +5,7 @@
  * records or SQL. It keeps:
  *   - one link up to a parent (P22: a voter, or an engine with a lower id; default from net/tree/tree.h, any
  *     legal one when that fails, a voter when none is left), and links from children;
- *   - for a voter: a link to every other voter, for consensus messages and routing;
+ *   - for a voter: one link to every other voter, for consensus messages and routing;
  *   - for a joiner without an id: a link to one contact, which streams the log to it.
  * Down a link goes the log: a child says "log from index x" and gets batches from its parent's window from
  * there on, for as long as the link lives; losing a parent loses nothing (design section 6).
@@ -223,6 +223,7 @@ struct relay_stats {
 	uint64_t mcast_batches, mcast_repairs;    /* batches that came by them; times the tree was asked for others */
 	uint64_t parents_left;     /* of the changes: from one that was quiet, stuck or slow, and lived */
 	uint64_t parent_rtt_us;    /* smoothed; 0: no parent, or not measured yet */
+	uint64_t voter_links;      /* that are up, now: one for each other voter */
 	uint64_t direct_links;     /* that are up, now */
 	uint64_t direct_opened;    /* by this engine */
 	uint64_t reads, read_bytes;/* of other engines' memory */

@@ -6,13 +6,10 @@
  *
  *   role    dialler                    acceptor
  *   child   r->parent or r->trying     counts as a child from its hello on
- *   voter   voter slot's out           in: the dialler's messages only come, ours go on our own out
+ *   voter   voter slot's link          the same: one link for two voters, whoever dialled it
  *   join    r->join.link               answers the request, then streams the log
  *   probe   a suspect's                says who it is
  *   direct  traffic's dialled          accepted: unicast between the two goes over it, both ways
- *
- * Two voters thus have two links, one dialled by each, and no simultaneous dials to sort out: each
- * side's loss is its own to redial. Until its own is up a voter sends on the other's.
  *
  * A link that is lost is unlinked at once and freed at the end of the turn (r->dead), because
  * callbacks of the engine in the middle of a message may close any link.
@@ -77,6 +74,7 @@ enum move {
 	MOVE_STUCK,   /* it talks, but the log that others have does not come */
 	MOVE_SLOW,    /* the log comes late, or its answers do */
 	MOVE_CUT_OFF, /* it has lost the voters itself */
+	MOVE_CROWDED, /* it has more children than it should, and is not our default */
 	MOVE_DEFAULT, /* another one is the default */
 };
 
@@ -93,7 +91,7 @@ struct rlink {
 	uint64_t serial;
 	engine_id engine;     /* the peer; 0: not a member, or not known */
 	uint64_t voter, nonce;
-	uint32_t attach;
+	uint32_t attach;      /* the peer's count of its hellos: its own's, or as of its welcome */
 	engine_id expect;     /* dialled: who should be there; 0: anyone */
 	char address[NET_ADDRESS_MAX];
 	uint64_t opened_us, rx_us, tx_us, rx_bytes_seen;
@@ -147,7 +145,8 @@ struct suspect {
 struct voter_slot {
 	uint64_t voter;
 	char address[NET_ADDRESS_MAX];
-	struct rlink *out, *in;
+	struct rlink *link; /* ready; whoever dialled it. NULL: none */
+	struct rlink *dial; /* ours, on its way; NULL when there is a link */
 	uint64_t next_dial_us, rx_us, backoff_us;
 	engine_id engine; /* as it said last */
 	uint32_t broken;  /* dials in a row that broke before the welcome */
@@ -223,6 +222,10 @@ struct relay {
 	struct candidate candidates[RELAY_CANDIDATES + RELAY_SLOTS + 1];
 	uint32_t candidate_count, candidate_at, attempt;
 	enum move move;          /* there is a parent, and another is tried beside it: why */
+	struct candidate roomiest; /* nobody serves us: of the full ones of this round the one with fewest children; id 0: none */
+	uint32_t roomiest_children, full; /* full: so many of this round were */
+	uint64_t guest_us;       /* the parent is crowded, and not our default: another place is looked for from then on */
+	bool settle;             /* the roomiest is tried again, and taken as it is */
 	bool want_voter;         /* the last parent could not serve our index: only voters will do */
 	bool log_gone_told;
 	uint64_t next_try_us, next_switch_us;
@@ -345,6 +348,7 @@ void rparent_log_gone(struct relay *r, struct rlink *l);
 
 /* score.c: how well a link serves */
 void rscore_beat(struct rlink *l, uint64_t now);
+void rscore_leader(struct relay *r, engine_id leader); /* who leads; a new one is told to the children at once */
 void rscore_on_heartbeat(struct rlink *l, struct reader *rd);
 void rscore_tick(struct relay *r, uint64_t now);
 void rscore_adopted(struct relay *r, const struct rlink *old, const struct rlink *l, enum move why);
@@ -357,12 +361,14 @@ const char *rscore_move_name(enum move why);
 void rvoters_tick(struct relay *r, uint64_t now);
 struct voter_slot *rvoters_find(struct relay *r, uint64_t voter);
 struct voter_slot *rvoters_find_engine(struct relay *r, engine_id id);
-struct rlink *rvoters_link(struct relay *r, const struct voter_slot *s);
+enum relay_refusal rvoters_judge(struct relay *r, const struct rlink *l); /* a hello; 0: it may come in */
+void rvoters_make_room(struct relay *r, struct rlink *l); /* its hello is accepted: other links with this voter end */
+void rvoters_accepted(struct relay *r, struct rlink *l);
 void rvoters_welcomed(struct relay *r, struct rlink *l);
-void rvoters_hello(struct relay *r, struct rlink *l);
 void rvoters_identified(struct relay *r, struct rlink *l);
-void rvoters_out_lost(struct relay *r, struct rlink *l, enum rloss why, const char *cause);
+void rvoters_lost(struct relay *r, struct rlink *l, enum rloss why, const char *cause); /* dialled, or ready */
 uint64_t rvoters_silence_us(const struct relay *r);
+uint32_t rvoters_count(const struct relay *r); /* links that are up */
 void relay_on_voter(struct rlink *l, const uint8_t *data, size_t bytes);
 
 /* route.c: who is below which link, and unicast */

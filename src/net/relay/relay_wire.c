@@ -80,7 +80,7 @@ const char *relay_refusal_text(uint8_t reason)
 	case RELAY_REFUSE_SELF:
 		return "is this engine itself";
 	case RELAY_REFUSE_DUPLICATE:
-		return "has a newer link";
+		return "has another link";
 	case RELAY_REFUSE_SECRET:
 		return "another secret";
 	case RELAY_REFUSE_REPLAY:

@@ -7,7 +7,8 @@
  *
  * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
  * a hello has a name and a challenge. Version 3: a child says up to where it wants the log, and what
- * of it; heartbeats carry an echo and the newest index; direct links.
+ * of it; heartbeats carry an echo and the newest index; direct links. Version 4: one link between two
+ * voters, both talk on it; a welcome counts its sender's hellos.
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:
@@ -32,7 +33,7 @@
 #include "net/net.h"
 
 #define RELAY_MAGIC 0x6c76766cu /* "lvvl" */
-#define RELAY_VERSION 3
+#define RELAY_VERSION 4
 #define RELAY_TEXT_MAX 128
 #define RELAY_CHALLENGE_BYTES 32
 #define RELAY_GREETING_MAX 2048 /* bytes of a message before the welcome */
@@ -64,7 +65,7 @@ enum relay_type {
 /* What the dialler wants of the link. */
 enum relay_role {
 	RELAY_ROLE_CHILD = 1, /* be my parent */
-	RELAY_ROLE_VOTER = 2, /* both are voters; the dialler sends on it */
+	RELAY_ROLE_VOTER = 2, /* both are voters; one link for the two of them, see voters.c */
 	RELAY_ROLE_JOIN = 3,  /* not a member yet */
 	RELAY_ROLE_PROBE = 4, /* are you alive, and who are you? closed after the welcome */
 	RELAY_ROLE_DIRECT = 5, /* both are members; their unicast to each other, beside the tree */
@@ -78,7 +79,7 @@ enum relay_refusal {
 	RELAY_REFUSE_ILLEGAL = 5,    /* not a legal parent (P22) */
 	RELAY_REFUSE_FULL = 6,
 	RELAY_REFUSE_SELF = 7,       /* the dialler dialled itself */
-	RELAY_REFUSE_DUPLICATE = 8,  /* an older hello than that of a living link */
+	RELAY_REFUSE_DUPLICATE = 8,  /* another link between the two is there, or on its way */
 	RELAY_REFUSE_SECRET = 9,     /* another secret, or only one side has one */
 	RELAY_REFUSE_REPLAY = 10,    /* this hello came before */
 };
@@ -102,6 +103,7 @@ enum relay_farewell {
 #define RELAY_PROOF_FIELDS(X) X(b32, mac)
 #define RELAY_WELCOME_FIELDS(X)                                                                   \
 	X(u64, log_id) X(u64, engine) X(u64, voter) X(u64, nonce)                                 \
+	X(u32, attach) /* the sender's newest hello so far has this count: a later one is of a later dial */ \
 	X(u32, depth) X(u32, children) X(u64, silence_us) X(u64, leader) X(u64, log_last)
 #define RELAY_REFUSE_FIELDS(X) X(u8, reason) X(str, text)
 #define RELAY_BYE_FIELDS(X) X(u8, reason)

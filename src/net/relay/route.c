@@ -178,8 +178,8 @@ void rroute_tell(struct relay *r)
 		if (r->parent && r->parent->state == RLINK_READY)
 			rlink_send(r->parent, net_msg_ref(m));
 		for (uint32_t i = 0; i < r->slot_count; i++)
-			if (r->slots[i].out && r->slots[i].out->state == RLINK_READY)
-				rlink_send(r->slots[i].out, net_msg_ref(m));
+			if (r->slots[i].link)
+				rlink_send(r->slots[i].link, net_msg_ref(m));
 		net_msg_unref(m);
 	}
 	news_fini(r, &n);
@@ -219,7 +219,7 @@ void relay_on_below(struct rlink *l, struct reader *rd)
 	uint8_t full = get_u8(rd);
 	uint64_t n = get_varint(rd);
 
-	if (!l->accepted || (!child && l->role != RELAY_ROLE_VOTER) || n > reader_left(rd) / 8) {
+	if ((child ? !l->accepted : l->role != RELAY_ROLE_VOTER) || n > reader_left(rd) / 8) {
 		rlink_bad(l, "below");
 		return;
 	}
@@ -270,12 +270,12 @@ static struct rlink *next_hop(struct relay *r, engine_id *to, const struct rlink
 	rt = *to == ENGINE_LEADER ? NULL : map_find(&r->routes, *to);
 	if (rt && rt->via->role == RELAY_ROLE_VOTER) {
 		s = rvoters_find(r, rt->via->voter);
-		l = s ? rvoters_link(r, s) : rt->via;
+		l = s && s->link ? s->link : rt->via;
 	} else if (rt) {
 		l = rt->via;
 	} else if (relay_is_voter(r)) {
 		s = *to ? rvoters_find_engine(r, *to) : NULL;
-		l = s ? rvoters_link(r, s) : NULL;
+		l = s ? s->link : NULL;
 	} else {
 		l = r->parent;
 	}

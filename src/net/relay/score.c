@@ -45,12 +45,9 @@ static seq_index newest(const struct relay *r)
 	return n;
 }
 
-void rscore_beat(struct rlink *l, uint64_t now)
+static void beat(struct rlink *l, uint64_t now)
 {
 	struct relay *r = l->r;
-
-	if (now - l->beat_us < r->cfg.heartbeat_us)
-		return;
 	struct relay_heartbeat m = {
 		.depth = relay_depth(r),
 		.children = relay_children(r, NULL, 0),
@@ -67,6 +64,25 @@ void rscore_beat(struct rlink *l, uint64_t now)
 	buf_reset(&r->scratch);
 	relay_heartbeat_encode(&r->scratch, &m);
 	rlink_send_scratch(l);
+}
+
+void rscore_beat(struct rlink *l, uint64_t now)
+{
+	if (now - l->beat_us >= l->r->cfg.heartbeat_us)
+		beat(l, now);
+}
+
+void rscore_leader(struct relay *r, engine_id leader)
+{
+	bool is_new = leader && leader != r->leader;
+
+	r->leader = leader;
+	for (struct list *it = r->links.next; is_new && it != &r->links; it = it->next) {
+		struct rlink *l = CONTAINER_OF(it, struct rlink, all);
+
+		if (rlink_is_child(l))
+			beat(l, relay_now(r));
+	}
 }
 
 static void take_echo(struct rlink *l, const struct relay_heartbeat *m, uint64_t now)
@@ -107,7 +123,7 @@ void rscore_on_heartbeat(struct rlink *l, struct reader *rd)
 		if (sign > r->sign_us)
 			r->sign_us = sign;
 		if (!relay_is_voter(r))
-			r->leader = m.leader;
+			rscore_leader(r, m.leader);
 		if (l == r->parent)
 			rmcast_heard(r, m.log_last);
 	}
@@ -184,8 +200,10 @@ bool rscore_better(const struct relay *r, const struct rlink *l, enum move why)
 		return is_quiet(r, p, now) && l->silence_us + 2 * r->cfg.heartbeat_us <= relay_silence_us(r);
 	case MOVE_STUCK:
 		return is_behind(r, now) && l->log_last >= r->mark;
+	case MOVE_CROWDED:
+		return l->children <= r->cfg.fan_out || l->engine == r->default_parent;
 	case MOVE_SLOW:
-		if (l->children >= r->cfg.fan_out)
+		if (l->children > r->cfg.fan_out)
 			return false;
 		return is_behind(r, now) ? l->log_last >= r->mark : l->rtt_us < p->rtt_us / 2;
 	default:
@@ -248,7 +266,8 @@ const char *rscore_move_name(enum move why)
 {
 	static const char *const names[] = {
 		[MOVE_NONE] = "none",	[MOVE_QUIET] = "the last one is quiet", [MOVE_STUCK] = "no log came from the last one",
-		[MOVE_SLOW] = "the last one is slow", [MOVE_CUT_OFF] = "the last one is cut off", [MOVE_DEFAULT] = "default",
+		[MOVE_SLOW] = "the last one is slow", [MOVE_CUT_OFF] = "the last one is cut off",
+		[MOVE_CROWDED] = "the last one has too many", [MOVE_DEFAULT] = "default",
 	};
 
 	return names[why];

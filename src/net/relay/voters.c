@@ -1,10 +1,22 @@
 /*
- * voters.c - the links between voters (net/relay). Each voter dials every other one (relay_int.h
- * says why).
+ * voters.c - the links between voters (net/relay): one for each pair.
+ *
+ * Whoever has no link to another voter dials it, so either side finds out by itself that the other is dead, or comes back
+ * where the other cannot dial it. Two rules leave one link of two that were dialled:
+ *
+ *   - Both have said hello and neither has an answer: the lower voter id's goes on, the other is refused. A dial that has
+ *     not said hello yet gives way to the other's hello: nobody knows of it.
+ *   - There is a link already: a hello that the other counted before that link began is old, and refused; a later one, or
+ *     one of another process (nonce), says that the other has lost the link, whatever we see of it, and replaces it. That is
+ *     why welcomes carry the count of hellos, too.
+ *
+ * What is refused or replaced accuses nobody. A side that was refused dials again after a pause, unless the link came.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
+#include "base/cover.h"
 #include "net/relay/relay_int.h"
 
 #define BACKOFF_US 50000u
@@ -30,14 +42,6 @@ struct voter_slot *rvoters_find_engine(struct relay *r, engine_id id)
 	return m && m->voter ? rvoters_find(r, m->voter) : NULL;
 }
 
-struct rlink *rvoters_link(struct relay *r, const struct voter_slot *s)
-{
-	(void)r;
-	if (s->out && s->out->state == RLINK_READY)
-		return s->out;
-	return s->in && s->in->state == RLINK_READY ? s->in : NULL;
-}
-
 /* The engine that the voter is, or was. */
 static engine_id slot_engine(const struct relay *r, const struct voter_slot *s)
 {
@@ -52,8 +56,8 @@ static engine_id slot_engine(const struct relay *r, const struct voter_slot *s)
 static void dial(struct relay *r, struct voter_slot *s)
 {
 	r->stats.redials++;
-	s->out = rlink_dial(r, RELAY_ROLE_VOTER, s->address, s->engine, r->cfg.heartbeat_limit_us);
-	if (!s->out)
+	s->dial = rlink_dial(r, RELAY_ROLE_VOTER, s->address, s->engine, r->cfg.heartbeat_limit_us);
+	if (!s->dial)
 		s->next_dial_us = relay_now(r) + BACKOFF_MAX_US;
 }
 
@@ -65,15 +69,20 @@ static void back_off(struct relay *r, struct voter_slot *s)
 	s->next_dial_us = relay_now(r) + s->backoff_us / 2 + rng_below(&r->rng, s->backoff_us);
 }
 
-void rvoters_out_lost(struct relay *r, struct rlink *l, enum rloss why, const char *cause)
+static struct voter_slot *slot_of(struct relay *r, const struct rlink *l)
 {
-	struct voter_slot *s = NULL;
+	for (uint32_t i = 0; i < r->slot_count; i++)
+		if (r->slots[i].link == l || r->slots[i].dial == l)
+			return &r->slots[i];
+	return NULL;
+}
+
+void rvoters_lost(struct relay *r, struct rlink *l, enum rloss why, const char *cause)
+{
+	struct voter_slot *s = slot_of(r, l);
 	bool was_ready = l->state == RLINK_READY;
 	engine_id id;
 
-	for (uint32_t i = 0; i < r->slot_count; i++)
-		if (r->slots[i].out == l)
-			s = &r->slots[i];
 	rlink_close(l);
 	if (!s)
 		return;
@@ -125,26 +134,78 @@ void rvoters_identified(struct relay *r, struct rlink *l)
 	}
 }
 
-void rvoters_hello(struct relay *r, struct rlink *l)
+/* Another link with the voter of @l, that is up; it may be one that is in no slot. */
+static struct rlink *other_link(const struct relay *r, const struct rlink *l)
+{
+	LIST_FOREACH(it, &r->links) {
+		struct rlink *o = CONTAINER_OF(it, struct rlink, all);
+
+		if (o != l && o->role == RELAY_ROLE_VOTER && o->state == RLINK_READY && o->voter == l->voter)
+			return o;
+	}
+	return NULL;
+}
+
+uint32_t rvoters_count(const struct relay *r)
+{
+	uint32_t n = 0;
+
+	LIST_FOREACH(it, &r->links) {
+		const struct rlink *l = CONTAINER_OF(it, struct rlink, all);
+
+		n += l->role == RELAY_ROLE_VOTER && l->state == RLINK_READY;
+	}
+	return n;
+}
+
+enum relay_refusal rvoters_judge(struct relay *r, const struct rlink *l)
+{
+	const struct rlink *have = other_link(r, l);
+	const struct voter_slot *s = rvoters_find(r, l->voter);
+
+	if (have && have->nonce == l->nonce && l->attach <= have->attach)
+		return RELAY_REFUSE_DUPLICATE;
+	if (!s || !s->dial || s->dial->state != RLINK_GREETING)
+		return 0;
+	COVER(VOTERS_BOTH);
+	return relay_voter_id(r) < l->voter ? RELAY_REFUSE_DUPLICATE : 0;
+}
+
+void rvoters_make_room(struct relay *r, struct rlink *l)
+{
+	struct rlink *have = other_link(r, l);
+	struct voter_slot *s = rvoters_find(r, l->voter);
+
+	COVER_IF(have, VOTERS_REPLACED);
+	if (have)
+		rlink_bye(have, RELAY_BYE_DUPLICATE);
+	if (s && s->dial)
+		rlink_close(s->dial);
+}
+
+/* The link is up: this is how the two reach each other from now on. */
+static void link_up(struct relay *r, struct voter_slot *s, struct rlink *l)
+{
+	ASSERT(!other_link(r, l)); /* one for each pair */
+	s->link = l;
+	s->dial = NULL;
+	s->backoff_us = s->broken = 0;
+	rroute_tell_all(l);
+	rvoters_identified(r, l);
+}
+
+void rvoters_accepted(struct relay *r, struct rlink *l)
 {
 	struct voter_slot *s = rvoters_find(r, l->voter);
 
-	if (!s)
-		return; /* its configuration may be ahead of ours */
-	s->in = l;
-	rvoters_identified(r, l);
-	s = rvoters_find(r, l->voter);
-	if (s && !s->out && l->state == RLINK_READY)
-		dial(r, s); /* it is there */
+	if (s) /* else its configuration may be ahead of ours */
+		link_up(r, s, l);
 }
 
 void rvoters_welcomed(struct relay *r, struct rlink *l)
 {
-	struct voter_slot *s = NULL;
+	struct voter_slot *s = slot_of(r, l);
 
-	for (uint32_t i = 0; i < r->slot_count; i++)
-		if (r->slots[i].out == l)
-			s = &r->slots[i];
 	if (!s) {
 		rlink_bye(l, RELAY_BYE_MOVED);
 		return;
@@ -162,20 +223,12 @@ void rvoters_welcomed(struct relay *r, struct rlink *l)
 			rsuspect_check(r, id);
 		return;
 	}
-	s->backoff_us = s->broken = 0;
-	rroute_tell_all(l);
-	rvoters_identified(r, l);
+	link_up(r, s, l);
 }
 
 static uint64_t slot_rx_us(const struct voter_slot *s)
 {
-	uint64_t rx = s->rx_us;
-
-	if (s->out && s->out->state == RLINK_READY && s->out->rx_us > rx)
-		rx = s->out->rx_us;
-	if (s->in && s->in->state == RLINK_READY && s->in->rx_us > rx)
-		rx = s->in->rx_us;
-	return rx;
+	return s->link && s->link->rx_us > s->rx_us ? s->link->rx_us : s->rx_us;
 }
 
 uint64_t rvoters_silence_us(const struct relay *r)
@@ -224,7 +277,7 @@ void rvoters_tick(struct relay *r, uint64_t now)
 		struct voter_slot *s = &r->slots[i];
 
 		s->rx_us = slot_rx_us(s);
-		if (!s->out && now >= s->next_dial_us)
+		if (!s->link && !s->dial && now >= s->next_dial_us)
 			dial(r, s);
 	}
 	if (relay_is_voter(r))
@@ -246,7 +299,7 @@ void relay_on_voter(struct rlink *l, const uint8_t *data, size_t bytes)
 void relay_voter_send(struct relay *r, uint64_t voter_id, const void *data, size_t bytes)
 {
 	const struct voter_slot *s = rvoters_find(r, voter_id);
-	struct rlink *to = s ? rvoters_link(r, s) : NULL;
+	struct rlink *to = s ? s->link : NULL;
 
 	if (voter_id && voter_id == relay_voter_id(r)) {
 		struct net_msg *m = net_msg_new(r->cfg.mem, (uint32_t)bytes);
@@ -264,6 +317,23 @@ void relay_voter_send(struct relay *r, uint64_t voter_id, const void *data, size
 	}
 	if (to && to->net->backlog_bytes <= RELAY_VOTER_BACKLOG_MAX)
 		rlink_send_plain(to, RELAY_VOTER, false, data, bytes);
+}
+
+/* It may have dialled before we knew of it. */
+static void take_stray(struct relay *r, struct voter_slot *s)
+{
+	LIST_FOREACH(it, &r->links) {
+		struct rlink *l = CONTAINER_OF(it, struct rlink, all);
+
+		if (l->role != RELAY_ROLE_VOTER || l->state != RLINK_READY || l->voter != s->voter)
+			continue;
+		if (s->dial)
+			rlink_close(s->dial);
+		s->link = l;
+		s->engine = l->engine;
+		rroute_tell_all(l);
+		return;
+	}
 }
 
 void relay_set_voters(struct relay *r, uint64_t self_voter_id, const uint64_t *voter_ids,
@@ -290,29 +360,23 @@ void relay_set_voters(struct relay *r, uint64_t self_voter_id, const uint64_t *v
 			if (old[o].voter != s->voter)
 				continue;
 			*s = old[o];
-			old[o].in = NULL;
+			old[o].link = NULL;
 			if (strcmp(s->address, addresses[i]) == 0)
-				old[o].out = NULL;
+				old[o].dial = NULL;
 			else
-				s->out = NULL;
+				s->dial = NULL, s->next_dial_us = 0; /* the new address, at once; a link is as good as before */
 		}
 		snprintf(s->address, sizeof s->address, "%s", addresses[i]);
 		r->slot_count++;
-		if (!s->in) { /* it may have dialled before we knew of it */
-			LIST_FOREACH(it, &r->links) {
-				struct rlink *l = CONTAINER_OF(it, struct rlink, all);
-
-				if (l->accepted && l->role == RELAY_ROLE_VOTER &&
-				    l->state == RLINK_READY && l->voter == s->voter) {
-					s->in = l;
-					s->engine = l->engine;
-				}
-			}
-		}
+		if (!s->link)
+			take_stray(r, s);
 	}
-	for (uint32_t o = 0; o < old_count; o++)
-		if (old[o].out)
-			rlink_bye(old[o].out, RELAY_BYE_MOVED);
+	for (uint32_t o = 0; o < old_count; o++) {
+		if (old[o].link)
+			rlink_bye(old[o].link, RELAY_BYE_MOVED);
+		if (old[o].dial)
+			rlink_close(old[o].dial);
+	}
 	rvoters_tick(r, now);
 	if (was_voter != relay_is_voter(r))
 		rparent_members_changed(r);

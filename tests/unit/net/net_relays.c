@@ -744,6 +744,40 @@ bool relays_settle(struct relays *c, uint64_t limit_us)
 	return true;
 }
 
+bool relays_links_bounded(const struct relays *c)
+{
+	uint32_t voters = 0;
+
+	for (uint32_t i = 0; i < c->node_count; i++)
+		voters += relays_alive(&c->nodes[i]) && c->nodes[i].voter;
+	for (uint32_t i = 0; i < c->node_count; i++) {
+		const struct node *n = &c->nodes[i];
+		struct relay_stats s;
+		uint32_t children;
+
+		if (!relays_alive(n))
+			continue;
+		relay_stats(n->relay, &s);
+		children = relay_children(n->relay, NULL, 0);
+		if (children > c->fan_out || s.voter_links != (n->voter ? voters - 1 : 0) ||
+		    s.links != children + s.direct_links + (n->voter ? s.voter_links : 1))
+			return false;
+	}
+	return true;
+}
+
+bool relays_bounded(struct relays *c, uint64_t limit_us)
+{
+	uint64_t end = c->now_us + limit_us;
+
+	while (!relays_links_bounded(c)) {
+		if (c->now_us >= end)
+			return false;
+		relays_run(c, 20000);
+	}
+	return true;
+}
+
 uint32_t relays_all_pairs(struct relays *c)
 {
 	uint32_t missing = 0, value = 7000000 + (uint32_t)rng_below(&c->rng, 1000000);

@@ -98,6 +98,12 @@ bool relays_is_member(const struct relays *c, engine_id id);
 /* All living nodes are members, have the whole log, and the others a parent that lives. */
 bool relays_settled(const struct relays *c);
 bool relays_settle(struct relays *c, uint64_t limit_us); /* runs until it is */
+/*
+ * Every living node has fan_out children at most, one link to each other living voter if it is one, to a parent if it is not,
+ * what links it has to single nodes beside, and no more.
+ */
+bool relays_links_bounded(const struct relays *c);
+bool relays_bounded(struct relays *c, uint64_t limit_us); /* runs until it is so */
 /* An engine that takes the log, but gets no further in applying it; and does so again. */
 void relays_stick(struct relays *c, struct node *n, bool stuck);
 /* One message from every living node to every other and to the leader; how many did not arrive. */

@@ -348,9 +348,9 @@ static void test_greet_version_and_cluster(void)
 	m.version = RELAY_VERSION + 1;
 	dial(&s);
 	say_hello(&s, &m);
-	CU_ASSERT(refused(&s, RELAY_REFUSE_VERSION, "protocol version 3 here, 4 there"));
+	CU_ASSERT(refused(&s, RELAY_REFUSE_VERSION, "protocol version 4 here, 5 there"));
 	CU_ASSERT_EQUAL(s.got_count, 1);
-	CU_ASSERT_PTR_NOT_NULL(strstr(logged.last, "protocol version 3 here, 4 there"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(logged.last, "protocol version 4 here, 5 there"));
 	m = hello_of(&s);
 	m.log_id ^= 1;
 	dial(&s);

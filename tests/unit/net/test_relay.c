@@ -56,7 +56,77 @@ static void test_relay_quiet(void)
 		for (uint32_t n = 0; n < c.node_count; n++)
 			CU_ASSERT_EQUAL(c.nodes[n].suspects, 0);
 		CU_ASSERT_EQUAL(c.removals, 0);
+		check(relays_links_bounded(&c), "links", i);
 		end(i);
+	}
+}
+
+/* No voter has two links with another, at any time. */
+static void run_looking(uint64_t us, uint64_t seed)
+{
+	for (uint64_t end = c.now_us + us; c.now_us < end;) {
+		relays_run(&c, 100);
+		for (uint32_t i = 0; i < c.voter_count; i++) {
+			struct relay_stats s;
+
+			if (!relays_alive(&c.nodes[i]))
+				continue;
+			relay_stats(c.nodes[i].relay, &s);
+			if (s.voter_links >= c.voter_count) {
+				check(false, "two links between two voters", seed);
+				return;
+			}
+		}
+	}
+}
+
+/*
+ * Two voters have one link, whoever dials, and soon one again whatever becomes of it: they dial each other at the same moment, at
+ * the start and after each link that both see breaking; one sees it breaking and the other does not; one is stopped, or started
+ * again at its address; what one says does not arrive.
+ */
+static void test_relay_voter_links(void)
+{
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		struct sim_faults slow = {.delay_min_us = 1000, .delay_max_us = seed % 2 ? 20000 : 1000};
+		uint32_t voters = seed % 3 ? 3 : 5;
+
+		relays_init(&c, seed, voters + 3, voters, 4);
+		sim_net_set_faults(c.sn, &slow);
+		run_looking(700000, seed);
+		check(relays_settle(&c, 3000000) && relays_bounded(&c, 1000000), "voters do not find each other", seed);
+		for (int step = 0; step < 12; step++) {
+			struct node *a = &c.nodes[rng_below(&c.rng, voters)], *b = &c.nodes[(a->number + 1) % voters];
+
+			switch (rng_below(&c.rng, 5)) {
+			case 0:
+				sim_net_break(c.sn, a->host, b->host, false);
+				break;
+			case 1:
+				sim_net_break(c.sn, a->host, b->host, true);
+				break;
+			case 2:
+				sim_host_pause(a->host);
+				run_looking(rng_below(&c.rng, 2000000), seed);
+				sim_host_resume(a->host);
+				break;
+			case 3:
+				sim_net_block(c.sn, a->host, b->host, true);
+				run_looking(rng_below(&c.rng, 2000000), seed);
+				sim_net_heal(c.sn);
+				break;
+			default:
+				relays_crash(&c, a, rng_below(&c.rng, 2));
+				run_looking(rng_below(&c.rng, 1500000), seed);
+				relays_restart(&c, a);
+			}
+			run_looking(rng_below(&c.rng, 300000), seed);
+			relays_append(&c, 1);
+		}
+		/* one that is half-open, or whose other end was reset, is found by the limit */
+		run_looking(1500000, seed);
+		check(relays_bounded(&c, 3000000), "voters do not come to one link", seed);
+		end(seed);
 	}
 }
 
@@ -699,6 +769,7 @@ static void soak(uint64_t seed)
 	 * One that moves in the tree at that moment may miss some: they are repeated (best effort).
 	 */
 	check(relays_all_pairs(&c) == 0 || relays_all_pairs(&c) == 0, "soak: messages", seed);
+	check(relays_bounded(&c, 60000000), "soak: links", seed);
 	end(seed);
 }
 
@@ -823,6 +894,7 @@ void suite_net_relay(void)
 	CU_add_test(s, "cut-off parent", test_relay_cut_off_parent);
 	CU_add_test(s, "join", test_relay_join);
 	CU_add_test(s, "join waits", test_relay_join_waits);
+	CU_add_test(s, "links of voters", test_relay_voter_links);
 	CU_add_test(s, "restart of the voters", test_relay_restart_voters);
 	CU_add_test(s, "voter messages", test_relay_voter_messages);
 	CU_add_test(s, "backlog", test_relay_backlog);

@@ -81,6 +81,16 @@ void catchup_tick(struct engine *e)
 	e->catchup.spent_bytes = 0;
 }
 
+static bool has(struct engine *e, seq_index from)
+{
+	return from < window_first(&e->window) && from >= catchup_first(e);
+}
+
+bool catchup_spent(struct engine *e, seq_index from)
+{
+	return e->archive && e->catchup.spent_bytes >= BUDGET_BYTES && has(e, from);
+}
+
 void catchup_journal_changed(struct engine *e)
 {
 	uint64_t spent = e->catchup.spent_bytes;
@@ -124,7 +134,7 @@ const void *catchup_get(struct engine *e, seq_index from, size_t *bytes_out, seq
 	const void *data;
 	uint32_t at = 0;
 
-	if (from >= window_first(&e->window) || from < catchup_first(e) || c->spent_bytes >= BUDGET_BYTES)
+	if (!has(e, from) || c->spent_bytes >= BUDGET_BYTES)
 		return NULL;
 	for (uint32_t i = 0; i < CATCHUP_READERS && !pos; i++)
 		if (c->readers[i].next == from) {

@@ -147,6 +147,7 @@ static void tick_fire(struct timer *t, void *ctx)
 	leader_tick(e);
 	archive_tick(e);
 	catchup_tick(e);
+	pull_tick(e);
 	keep = replica_applied(e->rp);
 	if (txns_oldest_fetch(e->txns) < keep)
 		keep = txns_oldest_fetch(e->txns);
@@ -324,6 +325,7 @@ void engine_close(struct engine *e)
 	window_fini(&e->window);
 	buf_fini(&e->pruned);
 	VEC_FINI(e->mem, &e->pull.want);
+	VEC_FINI(e->mem, &e->pull_later);
 	map_fini(&e->noticed);
 	VEC_FINI(e->mem, &e->gone);
 	VEC_FINI(e->mem, &e->latest);

@@ -88,6 +88,8 @@ struct catchup {
 
 /* Payloads that are wanted and not here; see pull.c. */
 struct pull {
+#define PULL_MAX 256 /* indexes in a question */
+struct pull_question { engine_id from; uint32_t count; seq_index want[PULL_MAX]; };
 	VEC(seq_index) want;           /* sorted */
 	engine_id from;                /* who is asked now; 0: nobody */
 	uint32_t at;                   /* its place in the order of those who may be asked */
@@ -121,6 +123,7 @@ struct engine {
 	struct window window;
 	struct pull pull;
 	struct buf pruned;              /* lent to the relay by log_get */
+	VEC(struct pull_question) pull_later; /* of others, that wait for the next tick */
 	uint64_t interest_version;      /* of the copies and fetches that the interest told last is of */
 	engine_id self;
 	uint64_t nonce;
@@ -182,6 +185,7 @@ void pull_answered(struct engine *e, engine_id from, struct reader *r); /* MSG_P
 void pull_reset(struct engine *e);
 
 /* interest.c: what this engine wants, and what it sends to whom */
+void pull_tick(struct engine *e);
 void interest_turn(struct engine *e);
 uint64_t interest_variant(struct engine *e, seq_index from, const struct relay_interest *interest);
 /* The batch as @interest wants it; lent until the next call. */
@@ -220,6 +224,7 @@ void catchup_journal_changed(struct engine *e); /* some of it was dropped, or al
 seq_index catchup_first(struct engine *e);      /* the oldest index that this engine can give, from window or journal */
 /* The first index in the window that the own disk does not have yet, and must stay in it; UINT64_MAX: none. */
 seq_index catchup_durable(const struct engine *e);
+bool catchup_spent(struct engine *e, seq_index from); /* the journal has it, but no more is read until the next tick */
 /* The batch that contains @from, which is before the window; lent. NULL: gone, or not now (then @from >= catchup_first()). */
 const void *catchup_get(struct engine *e, seq_index from, size_t *bytes_out, seq_index *first_out, seq_index *last_out);
 

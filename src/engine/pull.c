@@ -3,13 +3,14 @@
  *
  * Who is next below an archive asks that first; others ask their parent, which may have been sent what is wanted, and then the
  * archives, one at a time. An answer gives what the one asked has in its window, or an archive in its journal, up to a bound,
- * and says of the rest that it is not there. What comes is held against the header's checksum. While a record that is next to apply lacks its payload, apply
+ * and says of others that they are not there. An archive that has read from its journal as much as it may between two ticks
+ * answers after the next one: it has them. What comes is held against the header's checksum. While a record that is next to apply lacks its payload, apply
  * stands still and everything else goes on.
  */
 #include "base/cover.h"
 #include "engine/engine_int.h"
 
-#define PULL_MAX 256                  /* indexes in a question */
+#define PULL_LATER_MAX 16             /* questions that wait for a tick; more are not answered, and asked again */
 #define PULL_ANSWER_BYTES (4u << 20)  /* to a question: below what a link may have in its backlog */
 #define PULL_MESSAGE_BYTES (256u << 10)
 #define PULL_RETRY_US 300000
@@ -142,13 +143,18 @@ struct answer {
 	struct batch_iter it;
 };
 
+static bool in_batch(const struct answer *a, seq_index index)
+{
+	return index >= a->batch.first && index - a->batch.first < a->batch.count;
+}
+
 static bool batch_find(struct answer *a, seq_index index)
 {
 	const void *data;
 	size_t bytes;
 	seq_index first, last;
 
-	if (index >= a->batch.first && index - a->batch.first < a->batch.count)
+	if (in_batch(a, index))
 		return true;
 	a->it = (struct batch_iter){0};
 	a->batch.count = 0;
@@ -192,24 +198,66 @@ static void answer_one(struct answer *a, seq_index index, const uint8_t *payload
 	a->e->payloads_given += payload != NULL;
 }
 
-void pull_asked(struct engine *e, engine_id from, struct reader *r)
+/* False: not now. */
+static bool answer(struct engine *e, engine_id to, const seq_index *want, uint32_t count)
 {
-	struct answer a = {.e = e, .to = from};
+	struct answer a = {.e = e, .to = to};
 	struct record *rec = mem_alloc(e->mem, sizeof *rec);
+	uint32_t n = 0;
 
 	buf_init(&a.b, e->mem);
 	put_u8(&a.b, MSG_PAYLOAD);
 	put_u8(&a.b, 0);
-	for (uint32_t n = 0; reader_left(r) >= 8 && n < PULL_MAX && a.sent + a.b.size < PULL_ANSWER_BYTES; n++) {
-		seq_index index = get_u64(r);
-		const uint8_t *payload = payload_find(&a, index, rec);
+	for (; n < count && a.sent + a.b.size < PULL_ANSWER_BYTES; n++) {
+		const uint8_t *payload;
 
+		if (!in_batch(&a, want[n]) && catchup_spent(e, want[n]))
+			break;
+		payload = payload_find(&a, want[n], rec);
 		COVER_IF(!payload, PULL_NOT_HERE);
-		answer_one(&a, index, payload, payload ? rec->payload_bytes : 0);
+		answer_one(&a, want[n], payload, payload ? rec->payload_bytes : 0);
 	}
-	answer_flush(&a, true);
+	if (n || !count)
+		answer_flush(&a, true);
 	buf_fini(&a.b);
 	mem_free(e->mem, rec, sizeof *rec);
+	return n || !count;
+}
+
+static void answer_later(struct engine *e, const struct pull_question *q)
+{
+	size_t i = 0;
+
+	COVER(PULL_LATER);
+	while (i < e->pull_later.count && e->pull_later.at[i].from != q->from)
+		i++;
+	if (i < e->pull_later.count)
+		e->pull_later.at[i] = *q; /* it asks for this now */
+	else if (i < PULL_LATER_MAX)
+		VEC_PUSH(e->mem, &e->pull_later, *q);
+}
+
+void pull_tick(struct engine *e)
+{
+	size_t i = 0;
+
+	while (i < e->pull_later.count && answer(e, e->pull_later.at[i].from, e->pull_later.at[i].want, e->pull_later.at[i].count))
+		i++;
+	e->pull_later.count -= i;
+	if (i)
+		memmove(e->pull_later.at, e->pull_later.at + i, e->pull_later.count * sizeof e->pull_later.at[0]);
+}
+
+void pull_asked(struct engine *e, engine_id from, struct reader *r)
+{
+	struct pull_question *q = MEM_NEW(e->mem, struct pull_question);
+
+	q->from = from;
+	while (reader_left(r) >= 8 && q->count < PULL_MAX)
+		q->want[q->count++] = get_u64(r);
+	if (!answer(e, q->from, q->want, q->count))
+		answer_later(e, q);
+	MEM_FREE(e->mem, q);
 }
 
 /* -- what comes ------------------------------------------------------------------------------------------------------ */

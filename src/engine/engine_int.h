@@ -63,6 +63,7 @@ struct leader {                 /* what the engine whose voter leads keeps */
 	uint64_t wall_us;
 	struct buf pending;     /* records taken and not yet in a batch */
 	uint32_t pending_count;
+	struct buf early;       /* submissions that came before it was active: (u64 engine, u32 bytes, records) each */
 	struct map accepted;    /* engine -> struct accepted: last number taken */
 	VEC(struct accepted *) accepted_all;
 	struct map reports;     /* engine -> struct report */
@@ -87,9 +88,9 @@ struct catchup {
 };
 
 /* Payloads that are wanted and not here; see pull.c. */
-struct pull {
 #define PULL_MAX 256 /* indexes in a question */
 struct pull_question { engine_id from; uint32_t count; seq_index want[PULL_MAX]; };
+struct pull {
 	VEC(seq_index) want;           /* sorted */
 	engine_id from;                /* who is asked now; 0: nobody */
 	uint32_t at;                   /* its place in the order of those who may be asked */
@@ -122,8 +123,8 @@ struct engine {
 	struct relay *relay;
 	struct window window;
 	struct pull pull;
-	struct buf pruned;              /* lent to the relay by log_get */
 	VEC(struct pull_question) pull_later; /* of others, that wait for the next tick */
+	struct buf pruned;              /* lent to the relay by log_get */
 	uint64_t interest_version;      /* of the copies and fetches that the interest told last is of */
 	engine_id self;
 	uint64_t nonce;
@@ -164,6 +165,7 @@ struct engine {
 	struct failover failovers[FAILOVERS_KEPT];
 	uint64_t failover_count;
 	VEC(engine_id) refused;         /* members whose port refused after a link broke: a new leader removes them at once */
+	engine_id leader_heard;         /* who leads, as the relay last said */
 	struct map noticed;             /* engine -> when first suspected here (us + 1 as pointer) */
 	uint64_t committed_index, records_applied, batches_made;
 	uint64_t payload_bytes_spared;  /* of records applied without their payload */
@@ -183,9 +185,9 @@ bool pull_wait(struct engine *e);                  /* ask, again and again; fals
 void pull_asked(struct engine *e, engine_id from, struct reader *r);    /* MSG_PAYLOADS */
 void pull_answered(struct engine *e, engine_id from, struct reader *r); /* MSG_PAYLOAD */
 void pull_reset(struct engine *e);
+void pull_tick(struct engine *e);
 
 /* interest.c: what this engine wants, and what it sends to whom */
-void pull_tick(struct engine *e);
 void interest_turn(struct engine *e);
 uint64_t interest_variant(struct engine *e, seq_index from, const struct relay_interest *interest);
 /* The batch as @interest wants it; lent until the next call. */
@@ -196,6 +198,8 @@ void leader_init(struct engine *e);
 void leader_fini(struct engine *e);
 void leader_role(struct engine *e, enum seq_role role);
 void leader_submit(struct engine *e, engine_id from, struct reader *r);
+void member_tell_refused(struct engine *e); /* to the leader, which is a new one */
+void member_note_refused(struct engine *e, engine_id who);
 void leader_turn(struct engine *e);
 void leader_join(struct engine *e, const void *payload, size_t bytes);
 void leader_suspect(struct engine *e, engine_id reporter, engine_id who, const char *cause);
@@ -220,11 +224,11 @@ extern const struct seq_host archive_seq_host;
 
 /* catchup.c: the log from the journal */
 void catchup_tick(struct engine *e);
+bool catchup_spent(struct engine *e, seq_index from); /* the journal has it, but no more is read until the next tick */
 void catchup_journal_changed(struct engine *e); /* some of it was dropped, or all */
 seq_index catchup_first(struct engine *e);      /* the oldest index that this engine can give, from window or journal */
 /* The first index in the window that the own disk does not have yet, and must stay in it; UINT64_MAX: none. */
 seq_index catchup_durable(const struct engine *e);
-bool catchup_spent(struct engine *e, seq_index from); /* the journal has it, but no more is read until the next tick */
 /* The batch that contains @from, which is before the window; lent. NULL: gone, or not now (then @from >= catchup_first()). */
 const void *catchup_get(struct engine *e, seq_index from, size_t *bytes_out, seq_index *first_out, seq_index *last_out);
 

@@ -14,6 +14,7 @@
 #define BATCHES_IN_FLIGHT 4
 #define BATCH_BYTES (4u << 20)
 #define PENDING_BYTES (64u << 20)  /* over it submissions are refused; their senders repeat them */
+#define EARLY_BYTES (8u << 20)     /* the same of those that come before this leader may take any */
 #define REPORT_LIMIT 6             /* heartbeat limits without a report before an engine is removed */
 #define SETTLE_LIMIT 2             /* the same after a change of leader, for those never heard of */
 
@@ -23,6 +24,7 @@ void leader_init(struct engine *e)
 
 	memset(l, 0, sizeof *l);
 	buf_init(&l->pending, e->mem);
+	buf_init(&l->early, e->mem);
 	map_init(&l->accepted, e->mem);
 	map_init(&l->reports, e->mem);
 	map_init(&l->parts, e->mem);
@@ -34,6 +36,7 @@ static void leader_clear(struct engine *e)
 	struct leader *l = &e->leader;
 
 	buf_reset(&l->pending);
+	buf_reset(&l->early);
 	l->pending_count = 0;
 	l->active = false;
 	for (size_t i = 0; i < l->accepted_all.count; i++)
@@ -57,6 +60,7 @@ void leader_fini(struct engine *e)
 
 	leader_clear(e);
 	buf_fini(&l->pending);
+	buf_fini(&l->early);
 	map_fini(&l->accepted);
 	map_fini(&l->reports);
 	map_fini(&l->parts);
@@ -81,6 +85,26 @@ static bool leading(const struct engine *e)
 bool engine_is_leader(const struct engine *e)
 {
 	return leading(e);
+}
+
+/*
+ * What was sent again for the new leader's sake came before it could be judged: while its first entry went to the disks. To
+ * drop it would leave it to the senders' timers.
+ */
+static void take_early(struct engine *e)
+{
+	struct buf early = e->leader.early;
+	struct reader r = reader_init(early.data, early.size);
+
+	buf_init(&e->leader.early, e->mem);
+	while (reader_left(&r)) {
+		engine_id from = get_u64(&r);
+		uint32_t bytes = get_u32(&r);
+		struct reader records = reader_init(get_raw(&r, bytes), bytes);
+
+		leader_submit(e, from, &records);
+	}
+	buf_fini(&early);
 }
 
 /* All that is committed is applied, and the own term has begun: last numbers and the next index are known. */
@@ -111,6 +135,7 @@ static void maybe_activate(struct engine *e)
 	for (size_t i = 0; i < e->refused.count; i++)
 		if (e->refused.at[i] != e->self)
 			leader_remove(e, e->refused.at[i], REMOVE_LINK);
+	take_early(e);
 	e->kicked = true;
 }
 
@@ -205,8 +230,15 @@ void leader_submit(struct engine *e, engine_id from, struct reader *r)
 {
 	struct record *rec;
 
-	if (!leading(e))
-		return; /* it will be sent again, to whoever leads */
+	if (!leading(e)) { /* it will be sent again, to whoever leads */
+		if (e->seq && seq_role(e->seq) == SEQ_LEADER && e->leader.early.size + reader_left(r) < EARLY_BYTES) {
+			COVER(LEADER_EARLY);
+			put_u64(&e->leader.early, from);
+			put_u32(&e->leader.early, (uint32_t)reader_left(r));
+			buf_put(&e->leader.early, r->p, reader_left(r));
+		}
+		return;
+	}
 	rec = mem_alloc(e->mem, sizeof *rec);
 	while (reader_left(r) && e->leader.pending.size < PENDING_BYTES) {
 		const uint8_t *at = r->p;
@@ -299,8 +331,13 @@ void leader_suspect(struct engine *e, engine_id reporter, engine_id who, const c
 	struct report *r = map_find(&e->leader.reports, who);
 	bool refused = strstr(cause, "refused") != NULL;
 
-	if (!leading(e) || who == e->self || !replica_member(e->rp, reporter))
+	if (who == e->self || !replica_member(e->rp, reporter))
 		return;
+	if (!leading(e)) {
+		if (refused && e->seq && seq_role(e->seq) == SEQ_LEADER && replica_member(e->rp, who))
+			member_note_refused(e, who); /* removed when it may */
+		return;
+	}
 	/* silent towards one, but not towards us: its other path works, it is not dead */
 	if (!refused && r && engine_now(e) - r->at_us < e->cfg.heartbeat_limit_us / 2)
 		return;

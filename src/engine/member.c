@@ -374,9 +374,30 @@ static void leave_end(struct engine *e)
 			  "the other voters that run are no majority");
 }
 
+/*
+ * Another one leads: what the last one had taken and not proposed is gone with it (P4), and what it was told of the dead. A
+ * voter knows from consensus (archive.c), others from the next batch, or from here if there is none.
+ */
+static void leader_turns_up(struct engine *e)
+{
+	engine_id heard = relay_leader(e->relay);
+
+	if (heard == e->leader_heard)
+		return;
+	e->leader_heard = heard;
+	if (!heard || heard == e->self)
+		return;
+	if (!e->archive && heard != e->leader_id) {
+		e->leader_id = heard;
+		e->resubmit = true;
+	}
+	member_tell_refused(e);
+}
+
 /* After apply: what membership records said of this engine. */
 void member_turn(struct engine *e)
 {
+	leader_turns_up(e);
 	if (e->members_changed) {
 		e->members_changed = false;
 		member_update_relay(e);
@@ -569,37 +590,50 @@ static void on_voter_message(void *ctx, uint64_t voter_id, const void *data, siz
 	e->kicked = true;
 }
 
+void member_note_refused(struct engine *e, engine_id who)
+{
+	for (size_t i = 0; i < e->refused.count; i++)
+		if (e->refused.at[i] == who)
+			return;
+	VEC_PUSH(e->mem, &e->refused, who);
+}
+
+static void send_suspect(struct engine *e, engine_id who, const char *cause)
+{
+	struct buf b;
+
+	buf_init(&b, e->mem);
+	put_u8(&b, MSG_SUSPECT);
+	put_u64(&b, who);
+	put_str(&b, cause);
+	relay_send(e->relay, ENGINE_LEADER, b.data, b.size);
+	buf_fini(&b);
+}
+
+void member_tell_refused(struct engine *e)
+{
+	for (size_t i = 0; i < e->refused.count && e->self; i++)
+		send_suspect(e, e->refused.at[i], "connection refused");
+}
+
 static void on_suspect(void *ctx, engine_id who, const char *cause)
 {
 	struct engine *e = ctx;
 	const struct member *m = replica_member(e->rp, who);
-	struct buf b;
 
 	if (!m || !e->self)
 		return;
 	if (!map_find(&e->noticed, who))
 		map_put(&e->noticed, who, (void *)(uintptr_t)(engine_now(e) + 1));
 	log_event(e->log, LOG_RELAY, LOG_INFO, "suspect", "engine=%llu cause=%s", (unsigned long long)who, cause);
-	if (strstr(cause, "refused")) {
-		bool known = false;
-
-		for (size_t i = 0; i < e->refused.count; i++)
-			known = known || e->refused.at[i] == who;
-		if (!known)
-			VEC_PUSH(e->mem, &e->refused, who);
-	}
+	if (strstr(cause, "refused"))
+		member_note_refused(e, who);
 	if (e->seq && m->join.voter_id && strstr(cause, "refused"))
 		seq_peer_down(e->seq, engine_now(e), m->join.voter_id);
-	if (engine_is_leader(e)) {
+	if (engine_is_leader(e))
 		leader_suspect(e, e->self, who, cause);
-	} else {
-		buf_init(&b, e->mem);
-		put_u8(&b, MSG_SUSPECT);
-		put_u64(&b, who);
-		put_str(&b, cause);
-		relay_send(e->relay, ENGINE_LEADER, b.data, b.size);
-		buf_fini(&b);
-	}
+	else
+		send_suspect(e, who, cause);
 	e->kicked = true;
 }
 

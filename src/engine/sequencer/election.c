@@ -227,6 +227,9 @@ static bool handle_pre_vote(struct seq *s, uint64_t from, const struct seq_msg_v
 
 		if (equal && from < s->cfg.self) {
 			granted = false;
+			/* it asks, so it hears the leader no more: it said no to us before that, perhaps, and says yes now */
+			if (s->fast_retries > 0)
+				s->deadline_us = s->now_us;
 		} else {
 			s->role = SEQ_FOLLOWER;
 			seq_deadline_reset(s);

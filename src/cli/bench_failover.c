@@ -5,6 +5,8 @@
  * and c3. One statement follows the fault at c1: it needs c2's permission, so its answer is the promotion of the
  * next holder. Times are from just before the fault, all on this process's clock; what valence.failovers says was written
  * down by the engines themselves. The limit: a bare TCP connection to c2's process, watched by a thread.
+ *
+ * Fault leader: three archives, c1 and c2, at which clients commit on and on; the archive that leads is killed, and comes back.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -20,6 +22,7 @@
 #include "cli/bench.h"
 #include "cli/bench_hosts.h"
 #include "cli/bench_stats.h"
+#include "cli/bench_writers.h"
 #include "cli/cluster.h"
 #include "cli/pgclient.h"
 #include "net/fabric.h"
@@ -27,6 +30,9 @@
 #define ROUNDS_MAX 1000
 #define CACHES 3
 #define ENGINES (1 + CACHES)
+#define LEADERS 3     /* archives of fault leader, and two caches */
+#define WRITERS 4
+#define WRITES_AFTER 20
 #define ASK_MS 30000
 #define WAIT_US 30000000
 #define POLL_MS 5
@@ -34,7 +40,7 @@
 #define WORDS_BYTES 2048
 
 static const char usage[] =
-	"usage: valence bench failover [--fabric F] [--fault kill|pause|cut] [--rounds N] [--base-port P] [--json]\n"
+	"usage: valence bench failover [--fabric F] [--fault kill|pause|cut|leader] [--rounds N] [--base-port P] [--json]\n"
 	"                              [-- engine flags]\n\n"
 	"Starts a cluster of one archive and three caches. In each round a cache that originates a table is killed (SIGKILL),\n"
 	"stopped (SIGSTOP) or cut off from the others, and comes back; another one waits for its answer to an UPDATE of\n"
@@ -43,18 +49,26 @@ static const char usage[] =
 	"  noticed    an engine suspects it\n"
 	"  removed    the record of its removal is applied by the engine that waits\n"
 	"  promoted   the UPDATE is answered: the next holder has given permission\n\n"
+	"Fault leader: of three archives the one that leads is killed while clients commit at two caches, and comes back.\n\n"
+	"  gap        longest time in which no client was told of a commit\n"
+	"  client     the same of one client, the one that waited longest\n\n"
 	"  --fabric F      this one only (default: all of this build but verbs)\n"
 	"  --fault F       this one only (default: all; cut needs root, for network namespaces)\n"
 	"  --rounds N      of each fault (default 10)\n"
 	"  --base-port P   as of valence cluster (default 24800)\n"
 	"  --json          one JSON object instead of text\n";
 
-enum fault { FAULT_KILL, FAULT_PAUSE, FAULT_CUT, FAULT_COUNT };
+enum fault { FAULT_KILL, FAULT_PAUSE, FAULT_CUT, FAULT_LEADER, FAULT_COUNT };
 static const struct { const char *name, *text; } faults[FAULT_COUNT] = {
-	{"kill", "kill -9 of the originator"}, {"pause", "SIGSTOP of the originator"}, {"cut", "the originator is cut off"}};
+	{"kill", "kill -9 of the originator"}, {"pause", "SIGSTOP of the originator"}, {"cut", "the originator is cut off"},
+	{"leader", "kill -9 of the leader"}};
 
-enum step { STEP_TCP, STEP_NOTICED, STEP_REMOVED, STEP_PROMOTED, STEP_COUNT };
-static const char *const steps[STEP_COUNT] = {"tcp", "noticed", "removed", "promoted"};
+enum step { STEP_TCP, STEP_NOTICED, STEP_REMOVED, STEP_PROMOTED, STEP_GAP, STEP_CLIENT, STEP_COUNT };
+static const char *const steps[STEP_COUNT] = {"tcp", "noticed", "removed", "promoted", "gap", "client"};
+static bool step_is_of(enum step s, enum fault f)
+{
+	return s <= STEP_REMOVED || (s == STEP_PROMOTED) == (f != FAULT_LEADER);
+}
 
 struct cause { char name[32]; uint32_t count; };
 struct result {
@@ -82,6 +96,7 @@ struct bench {
 	struct bench_hosts hosts;
 	struct member archive, witness, victim;
 	struct pgc *at_archive, *at_witness;
+	struct bench_writers writers;
 	enum fault fault;
 	uint32_t number;
 	char dir[CLUSTER_DIR_MAX];
@@ -200,7 +215,7 @@ static enum status fault_do(struct bench *b, struct error *err)
 {
 	if (b->fault == FAULT_CUT)
 		return bench_hosts_wire(&b->hosts, b->victim.k, false, err);
-	if (kill(member_pid(&b->cl, &b->victim), b->fault == FAULT_KILL ? SIGKILL : SIGSTOP) != 0)
+	if (kill(member_pid(&b->cl, &b->victim), b->fault == FAULT_PAUSE ? SIGSTOP : SIGKILL) != 0)
 		return error_set(err, ST_SYSTEM, "%s: %s", b->victim.name, strerror(errno));
 	return ST_OK;
 }
@@ -209,7 +224,7 @@ static enum status fault_undo(struct bench *b, uint64_t old, struct error *err)
 {
 	enum status st = ST_OK;
 
-	if (b->fault == FAULT_KILL) {
+	if (b->fault == FAULT_KILL || b->fault == FAULT_LEADER) {
 		(void)member_end(&b->cl, &b->victim, 0, ASK_MS);
 		st = cluster_start_one(&b->cl, &b->victim, err);
 	} else if (b->fault == FAULT_PAUSE) {
@@ -373,14 +388,99 @@ static enum status round_run(struct bench *b, struct result *r, struct error *er
 	return st;
 }
 
+/* The archive that leads becomes the victim, another one is asked what it saw. */
+static enum status leader_find(struct bench *b, struct error *err)
+{
+	const char *name = NULL;
+	struct member m;
+	enum status st = ask(b, b->at_witness, &name, err, "select name from valence.engines where state = 'leader'");
+
+	if (b->at_archive)
+		pgc_close(b->at_archive);
+	b->at_archive = NULL;
+	b->victim.name[0] = '\0';
+	for (uint32_t k = 0; st == ST_OK && name && k < LEADERS; k++) {
+		cluster_member(&b->cl, k, &m);
+		if (strcmp(m.name, name) == 0)
+			b->victim = m;
+		else
+			b->archive = m;
+	}
+	if (st != ST_OK || !b->victim.name[0])
+		return st != ST_OK ? st : error_set(err, ST_SYSTEM, "nobody of the archives leads");
+	b->at_archive = open_at(b, &b->archive, err);
+	return b->at_archive ? ST_OK : err->code;
+}
+
+/* The one that was killed is back and has applied what the others have: two of three are a majority again. */
+static enum status leader_back(struct bench *b, uint64_t old, struct error *err)
+{
+	const char *index = NULL, *none;
+	struct pgc *c = NULL;
+	enum status st = fault_undo(b, old, err);
+
+	if (st == ST_OK)
+		st = ask(b, b->at_archive, &index, err, "select valence.applied_index()");
+	if (st == ST_OK && !(c = open_at(b, &b->victim, err)))
+		st = err->code;
+	if (st == ST_OK)
+		st = wait_for(b, c, "it answers", "select true", err);
+	if (st == ST_OK)
+		st = ask(b, c, &none, err, "select valence.wait_for(%s, %d)", index, ASK_MS / 2);
+	if (c)
+		pgc_close(c);
+	return st;
+}
+
+static enum status round_leader(struct bench *b, struct result *r, struct error *err)
+{
+	struct arena_mark mark = arena_mark(&b->arena);
+	uint64_t victim = 0, at, wall, ended, gap, client;
+	struct plain plain;
+	enum status st = leader_find(b, err);
+
+	if (st == ST_OK)
+		st = id_of(b, &b->victim, &victim, err);
+	if (st == ST_OK)
+		st = plain_open(b, &plain, err);
+	if (st != ST_OK)
+		return st;
+	bench_writers_mark(&b->writers);
+	at = clock_now_us(&b->clock);
+	wall = clock_wall_us(&b->clock);
+	st = fault_do(b, err);
+	if (st == ST_OK)
+		st = bench_writers_wait(&b->writers, WRITES_AFTER, ASK_MS, err);
+	ended = plain_close(b, &plain);
+	if (st != ST_OK)
+		return st;
+	bench_writers_gaps(&b->writers, &gap, &client);
+	add_ms(r, STEP_GAP, (double)gap / 1000);
+	add_ms(r, STEP_CLIENT, (double)client / 1000);
+	if (ended)
+		add_ms(r, STEP_TCP, (double)(ended - at) / 1000);
+	for (int i = 0; st == ST_OK && i < 2; i++)
+		st = wait_for(b, i ? b->at_archive : b->at_witness, "its removal is applied",
+			      arena_printf(&b->arena, "select count(*) = 1 from valence.failovers where engine_id = %llu",
+					   (unsigned long long)victim), err);
+	if (st == ST_OK)
+		st = failover_read(b, victim, wall, r, err);
+	if (st == ST_OK)
+		st = leader_back(b, victim, err);
+	arena_rewind(&b->arena, mark);
+	r->rounds += st == ST_OK;
+	return st;
+}
+
 /* -- the cluster ---------------------------------------------------------------------------------------------------- */
 
 static enum status bench_open(struct bench *b, const struct net_fabric *f, const struct request *rq, struct error *err)
 {
 	enum status st = cluster_dir_make("failover", b->dir, err);
 
-	b->cl = (struct cluster){.mem = &b->mem, .arena = &b->arena, .dir = b->dir, .archives = 1, .caches = CACHES,
-				 .base_port = rq->base_port, .timeout_s = 60, .fabric = f->name, .tied = true};
+	b->cl = (struct cluster){.mem = &b->mem, .arena = &b->arena, .dir = b->dir,
+				 .archives = b->fault == FAULT_LEADER ? LEADERS : 1,
+				 .caches = b->fault == FAULT_LEADER ? 2 : CACHES, .base_port = rq->base_port, .timeout_s = 60, .fabric = f->name, .tied = true};
 	bench_give(&rq->engine_flags, &b->cl);
 	if (st == ST_OK && b->fault == FAULT_CUT) {
 		st = bench_hosts_make(&b->hosts, ENGINES, err);
@@ -392,6 +492,15 @@ static enum status bench_open(struct bench *b, const struct net_fabric *f, const
 	if (st != ST_OK)
 		return st;
 	cluster_member(&b->cl, 0, &b->archive);
+	if (b->fault == FAULT_LEADER) {
+		struct member caches[2];
+
+		cluster_member(&b->cl, LEADERS, &caches[0]);
+		cluster_member(&b->cl, LEADERS + 1, &caches[1]);
+		b->witness = caches[0];
+		b->at_witness = open_at(b, &b->witness, err);
+		return b->at_witness ? bench_writers_start(&b->writers, caches, 2, WRITERS, err) : err->code;
+	}
 	cluster_member(&b->cl, 1, &b->witness);
 	cluster_member(&b->cl, 2, &b->victim);
 	b->at_archive = open_at(b, &b->archive, err);
@@ -401,6 +510,7 @@ static enum status bench_open(struct bench *b, const struct net_fabric *f, const
 
 static void bench_close(struct bench *b)
 {
+	bench_writers_stop(&b->writers);
 	if (b->at_archive)
 		pgc_close(b->at_archive);
 	if (b->at_witness)
@@ -434,7 +544,8 @@ static enum status measure(const struct net_fabric *f, enum fault fault, const s
 	if (!r->skipped[0])
 		st = bench_open(b, f, rq, err);
 	for (uint64_t i = 0; st == ST_OK && !r->skipped[0] && i < rq->rounds; i++)
-		st = bench_told_to_end ? error_set(err, ST_SYSTEM, "told to end") : round_run(b, r, err);
+		st = bench_told_to_end ? error_set(err, ST_SYSTEM, "told to end")
+		     : fault == FAULT_LEADER ? round_leader(b, r, err) : round_run(b, r, err);
 	bench_close(b);
 	arena_fini(&b->arena);
 	mem_fini(&b->mem);
@@ -450,17 +561,19 @@ static void print_text(const struct net_fabric *f, enum fault fault, struct resu
 		printf("%s, %s: skipped: %s\n", f->name, faults[fault].text, r->skipped);
 		return;
 	}
-	printf("%s, %s, %u rounds\n  %-12s%12s%12s%12s%12s\n", f->name, faults[fault].text, r->rounds, "ms after it", "min",
-	       "median", "90 %", "max");
+	printf("%s, %s, %u rounds\n  %-12s%12s%12s%12s%12s%12s\n", f->name, faults[fault].text, r->rounds, "ms after it", "min",
+	       "median", "90 %", "99 %", "max");
 	for (int s = 0; s < STEP_COUNT; s++) {
 		struct spread d;
 
+		if (!step_is_of((enum step)s, fault))
+			continue;
 		if (!r->count[s]) {
 			printf("  %-12s%12s\n", steps[s], s == STEP_TCP ? "never" : "-");
 			continue;
 		}
 		d = spread_of(r->ms[s], r->count[s]);
-		printf("  %-12s%12.2f%12.2f%12.2f%12.2f\n", steps[s], d.min, d.median, d.p90, d.max);
+		printf("  %-12s%12.2f%12.2f%12.2f%12.2f%12.2f\n", steps[s], d.min, d.median, d.p90, d.p99, d.max);
 	}
 	printf("  valence.failovers:");
 	for (uint32_t i = 0; i < r->cause_count; i++)
@@ -483,13 +596,15 @@ static void print_json(enum fault fault, struct result *r, bool first)
 	for (int s = 0; s < STEP_COUNT; s++) {
 		struct spread d;
 
+		if (!step_is_of((enum step)s, fault))
+			continue;
 		if (!r->count[s]) {
 			printf(", \"%s_ms\": null", steps[s]);
 			continue;
 		}
 		d = spread_of(r->ms[s], r->count[s]);
-		printf(", \"%s_ms\": {\"min\": %.3f, \"median\": %.3f, \"p90\": %.3f, \"max\": %.3f}", steps[s], d.min, d.median,
-		       d.p90, d.max);
+		printf(", \"%s_ms\": {\"min\": %.3f, \"median\": %.3f, \"p90\": %.3f, \"p99\": %.3f, \"max\": %.3f}", steps[s],
+		       d.min, d.median, d.p90, d.p99, d.max);
 	}
 	printf(", \"causes\": {");
 	for (uint32_t i = 0; i < r->cause_count; i++)
@@ -540,7 +655,7 @@ static int take_fault(struct request *rq, const char *name)
 	for (rq->fault = 0; rq->fault < FAULT_COUNT; rq->fault++)
 		if (strcmp(faults[rq->fault].name, name) == 0)
 			return -1;
-	return cli_usage("bench", "--fault %s: there are kill, pause, cut", name);
+	return cli_usage("bench", "--fault %s: there are kill, pause, cut, leader", name);
 }
 
 static int read_flags(struct request *rq, int argc, char **argv)

@@ -10,7 +10,7 @@ from valence_cluster import Cluster
 def main():
     cluster = Cluster(archives=3, caches=2)
     transfers.create(cluster, "c1")
-    load = transfers.Load(cluster, ["c1", "c2"])
+    load = transfers.Load(cluster, ["c1", "c2"], ordered=True)
     load.start()
     kills = []
     for _ in range(2):
@@ -31,7 +31,7 @@ def main():
             leader, "select valence.applied_index()") > cluster.one("c1", "select valence.applied_index()") - 1000)
     load.finish()
     for leader, at in kills:
-        load.gap(at, "the kill of " + leader)
+        load.gap(at, "the kill of " + leader, limit=1)
     load.verify_everywhere()
 
 

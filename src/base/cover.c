@@ -3,7 +3,7 @@
  */
 #include "base/cover.h"
 
-uint64_t cover_counts[COVER_COUNT];
+_Thread_local uint64_t cover_counts[COVER_COUNT];
 
 const char *cover_name(enum cover_point point)
 {

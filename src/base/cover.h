@@ -4,7 +4,7 @@
  * COVER(NAME) counts one visit: an increment of one word, so it may stay in production paths that are not the hottest.
  * The simulator prints the counts and fails a long run in which a wanted point (1 in the table) was never visited; the
  * others are rarer than that. A new point is a line in the table below and COVER(NAME) where it happens. The counts are
- * the process's, for one thread at a time.
+ * the thread's: engines that share a process do not count together.
  */
 #ifndef VALENCE_BASE_COVER_H
 #define VALENCE_BASE_COVER_H
@@ -79,7 +79,7 @@ enum cover_point {
 	COVER_COUNT
 };
 
-extern uint64_t cover_counts[COVER_COUNT];
+extern _Thread_local uint64_t cover_counts[COVER_COUNT];
 const char *cover_name(enum cover_point point); /* "PROMOTION" */
 const char *cover_text(enum cover_point point);
 int cover_wanted(enum cover_point point);

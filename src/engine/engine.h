@@ -38,7 +38,7 @@ struct engine_config {
 	uint32_t contact_count;
 	const struct net_ops *net_ops;
 	const char *provider;
-	void *net_backend;             /* simulator */
+	void *net_backend;             /* net_config.backend: the simulator, links within a process */
 	const char *multicast;         /* group "ADDRESS:PORT" by which the log goes, too; NULL: none */
 	const struct mcast_ops *mcast_ops; /* needed with it */
 	const struct store_ops *store_ops; /* archives */

@@ -24,6 +24,7 @@ struct net_caps {
 	enum net_done done;
 	bool source_address;    /* a dial must name the local address */
 	bool remote_read;       /* one-sided reads are the hardware's */
+	bool alone;             /* a second transport in the same process may end it */
 };
 
 struct net_fabric {

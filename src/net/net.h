@@ -2,7 +2,7 @@
  * net.h - the transport: connected links that carry whole messages (net).
  *
  * One small operations table; back ends: ofi (libfabric message endpoints), ucx (UCX active messages), sim (the
- * simulator). fabric.h names those over a library and says what each can do.
+ * simulator); local (net/local) puts links between engines of one process in front of one of them. fabric.h names those over a library and says what each can do.
  * Only a back end includes its library's headers. One transport per engine; callbacks come from
  * net_progress() only, never from inside another call.
  *
@@ -26,7 +26,7 @@
 #define NET_MESSAGE_MAX (16u << 20)
 #define NET_ADDRESS_MAX 128 /* bytes of "host:port" with its NUL */
 
-/* A message to send: counted, so that one encoding goes to many links. */
+/* A message to send: counted, so that one encoding goes to many links, and not changed once it is sent. One thread's. */
 struct net_msg {
 	struct mem *mem;
 	uint32_t refs, bytes;
@@ -83,7 +83,7 @@ struct net_config {
 	const struct net_events *events;
 	void *ctx;               /* for events */
 	const char *provider;    /* "tcp", "verbs", … as the back end understands it */
-	void *backend;           /* sim: the simulated network; else NULL */
+	void *backend;           /* sim: the simulated network; local: struct local_port; else NULL */
 	/*
 	 * What both ends of a link know; lent, NULL: none. A back end whose library cannot bear strangers asks for a
 	 * proof of it before a link exists; the others leave it to the relay, which asks in any case.
@@ -136,6 +136,7 @@ struct net_ops {
 extern const struct net_ops net_ops_ofi; /* src/net/ofi; in a build with libfabric: go by fabric.h */
 extern const struct net_ops net_ops_ucx; /* src/net/ucx; in a build with UCX: go by fabric.h */
 extern const struct net_ops net_ops_sim; /* src/net/sim */
+extern const struct net_ops net_ops_local; /* src/net/local */
 
 static inline void net_send(struct net_link *link, struct net_msg *msg) { link->ops->send(link, msg); }
 

@@ -146,6 +146,18 @@ static void look_at(struct ofi_net *n, int fd, uint64_t now)
 	VEC_PUSH(n->cfg.mem, &n->door.seen, s);
 }
 
+/*
+ * Is the descriptor still that socket's? The library alone closes it, in this very thread, but then another thread of the process
+ * may have been given its number.
+ */
+static bool is_same(const struct ofi_seen *s)
+{
+	uint64_t cookie;
+	socklen_t bytes = sizeof cookie;
+
+	return getsockopt(s->fd, SOL_SOCKET, SO_COOKIE, &cookie, &bytes) == 0 && cookie == s->cookie;
+}
+
 /* Those that are in the list longest come first. */
 static void close_some(struct ofi_net *n, uint64_t now)
 {
@@ -160,6 +172,8 @@ static void close_some(struct ofi_net *n, uint64_t now)
 
 		if (now - s->since_us < STRANGER_US && count - i <= STRANGERS_MAX)
 			break;
+		if (!is_same(s))
+			continue;
 		shutdown(s->fd, SHUT_RDWR);
 		n->door.closed++;
 	}

@@ -144,6 +144,7 @@ static struct net_config config_of(struct peer *p)
 		.events = &peer_events,
 		.ctx = p,
 		.provider = world.b->fabric ? world.b->fabric->provider : NULL,
+		.backend = world.b->local ? &world.port : NULL,
 	};
 }
 
@@ -191,12 +192,16 @@ void world_open(const struct backend *b)
 	logger_set_levels(&world.log, LOG_ERROR);
 	if (!b->fabric)
 		world.sn = sim_net_new(&world.mem, k, 11);
+	if (b->local)
+		world.port = (struct local_port){local_hub_new(&world.mem), b->fabric->ops};
 }
 
 void world_close(void)
 {
 	if (world.sn)
 		sim_net_free(world.sn);
+	if (world.port.hub)
+		local_hub_free(world.port.hub);
 	CU_ASSERT_EQUAL(world.mem.used_bytes, 0);
 	mem_fini(&world.mem);
 }
@@ -286,6 +291,9 @@ static void backends_find(void)
 		(void)host_of(f, b->host, &why);
 		backend_count++;
 	}
+	f = net_fabric_default();
+	backends[backend_count++] = (struct backend){
+		.name = "local", .ops = &net_ops_local, .fabric = f, .local = true, .host = "127.0.0.1"};
 }
 
 const struct backend *backend_at(uint32_t at)

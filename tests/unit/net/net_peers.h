@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "net/fabric.h"
+#include "net/local/local_net.h"
 #include "net/net.h"
 #include "net/sim/sim_net.h"
 
@@ -20,6 +21,7 @@ struct backend {
 	const char *name;
 	const struct net_ops *ops;
 	const struct net_fabric *fabric; /* NULL: simulated */
+	bool local;                      /* peers are of one process, to which others come by the fabric */
 	char host[64];                   /* to listen on */
 };
 
@@ -32,6 +34,7 @@ extern struct world {
 	struct logger log;
 	uint64_t sim_us;
 	struct sim_net *sn;
+	struct local_port port;
 } world;
 
 struct peer {

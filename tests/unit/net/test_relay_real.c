@@ -279,7 +279,8 @@ static void kills(void)
 static void test_relay_real_kill(void)
 {
 	for (uint32_t i = 1; (over = backend_at(i)); i++)
-		kills();
+		if (!over->local) /* these are two processes */
+			kills();
 }
 
 void suite_net_relay_real(void)

@@ -27,7 +27,9 @@ static const char usage[] =
 	"processors.\n"
 	"Ratios are ours to theirs: of a time less is better, of a rate more. \"defaults\" is UCX "
 	"as it is when nobody sets\n"
-	"anything, which ends the survivor when a peer dies during large sends.\n\n"
+	"anything, which ends the survivor when a peer dies during large sends. \"workers\" are two "
+	"engines of one\n"
+	"process, whose messages do not go over the fabric.\n\n"
 	"  --fabric F   this one only: ofi:tcp, ofi:verbs, ucx:tcp, ucx:verbs (verbs are measured "
 	"only when named)\n"
 	"  --host H     address to talk through (default 127.0.0.1)\n"
@@ -48,8 +50,8 @@ static const struct {
 	{"bulk, 1 MiB", "bulk_1m_mb_per_s", "MB/s", {false, 1u << 20, 512}, 1048576e-6},
 };
 
-enum kind { OURS, LIBRARY, DEFAULTS, TCP, KIND_COUNT };
-static const char *const kinds[KIND_COUNT] = {"valence", "library", "defaults", "tcp"};
+enum kind { OURS, LIBRARY, DEFAULTS, TCP, WORKERS, KIND_COUNT };
+static const char *const kinds[KIND_COUNT] = {"valence", "library", "defaults", "tcp", "workers"};
 
 struct result {
 	double best[KIND_COUNT][MEASURE_COUNT];
@@ -87,15 +89,15 @@ static int pairs_open(struct bench_pair pairs[KIND_COUNT], const struct net_fabr
 					      .message_bytes = MESSAGE_MAX,
 					      .plain_settings = k == DEFAULTS,
 					      .links = f->ops};
-		const struct net_bare_ops *ops = k == OURS  ? &bench_links
+		const struct net_bare_ops *ops = k == OURS || k == WORKERS ? &bench_links
 						 : k == TCP ? &bench_tcp
 							    : f->bare;
 		struct error err;
 		char what[96];
 
-		if (k == DEFAULTS && !has_defaults)
+		if ((k == DEFAULTS && !has_defaults) || (k == WORKERS && f->caps.alone))
 			continue;
-		if (bench_pair_open(&pairs[k], ops, &cfg, &err) == ST_OK)
+		if (bench_pair_open(&pairs[k], ops, &cfg, k == WORKERS, &err) == ST_OK)
 			continue;
 		snprintf(what, sizeof what, "cannot measure %s (%s)", f->name, kinds[k]);
 		return cli_fail_error(what, &err);
@@ -160,8 +162,8 @@ static int measure_fabric(const struct net_fabric *f, const struct request *rq, 
 
 static void print_text(const struct net_fabric *f, const struct result *r)
 {
-	printf("%s\n%-22s%12s%12s%12s%12s   ratio to library, tcp\n", f->name, "", kinds[OURS],
-	       kinds[LIBRARY], kinds[DEFAULTS], kinds[TCP]);
+	printf("%s\n%-22s%12s%12s%12s%12s%12s   ratio to library, tcp\n", f->name, "", kinds[OURS],
+	       kinds[LIBRARY], kinds[DEFAULTS], kinds[TCP], kinds[WORKERS]);
 	for (int m = 0; m < MEASURE_COUNT; m++) {
 		printf("  %-16s%-4s", measures[m].name, measures[m].unit);
 		for (int k = 0; k < KIND_COUNT; k++) {

@@ -19,9 +19,9 @@ struct bench_order {
 
 struct bench_pair { pid_t pids[2]; int to[2], from[2]; };
 
-/* Starts both and waits until they are connected. */
+/* Starts both and waits until they are connected. one_process: our links between two threads. */
 enum status bench_pair_open(struct bench_pair *p, const struct net_bare_ops *ops, const struct net_bare_config *cfg,
-			    struct error *err);
+			    bool one_process, struct error *err);
 /* Seconds that the order took; < 0: it failed. */
 double bench_pair_run(struct bench_pair *p, const struct bench_order *o);
 void bench_pair_close(struct bench_pair *p);

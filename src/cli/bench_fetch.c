@@ -245,9 +245,9 @@ static enum status bench_open(struct bench *b, const struct request *rq, bool se
 	}
 	bench_give(&rq->engine_flags, &b->cl);
 	if (st == ST_OK)
-		st = bench_pair_open(&b->library, f->bare, &cfg, err);
+		st = bench_pair_open(&b->library, f->bare, &cfg, false, err);
 	if (st == ST_OK)
-		st = bench_pair_open(&b->tcp, &bench_tcp, &cfg, err);
+		st = bench_pair_open(&b->tcp, &bench_tcp, &cfg, false, err);
 	if (st == ST_OK)
 		st = cluster_start(&b->cl, err);
 	if (st != ST_OK)

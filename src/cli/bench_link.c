@@ -85,7 +85,8 @@ static enum status ours_open(const struct net_bare_config *cfg, char address_out
 				.clock = clock_system(),
 				.events = &events,
 				.ctx = o,
-				.provider = cfg->provider};
+				.provider = cfg->provider,
+				.backend = cfg->backend};
 	char address[NET_ADDRESS_MAX];
 	enum status st;
 

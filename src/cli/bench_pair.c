@@ -2,6 +2,7 @@
  * bench_pair.c - two processes that talk over one kind of connection (cli). See bench_fabric.h.
  */
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #include "base/mem.h"
 #include "cli/bench_fabric.h"
+#include "net/local/local_net.h"
 
 #define START_MS 20000
 #define ORDER_MS 60000
@@ -98,10 +100,18 @@ static void one_way(struct net_bare *b, const struct bench_order *o, int side)
 	send_one(b, ANSWER_BYTES);
 }
 
-static void side_run(const struct net_bare_ops *ops, const struct net_bare_config *given, int side,
-		     int in, int out)
+struct side {
+	const struct net_bare_ops *ops;
+	struct net_bare_config cfg;
+	int number, in, out;
+	pthread_mutex_t *opening; /* where the other one is in the same process: libraries set the environment */
+};
+
+static void side_run(const struct side *s)
 {
-	struct net_bare_config cfg = *given;
+	const struct net_bare_ops *ops = s->ops;
+	struct net_bare_config cfg = s->cfg;
+	int side = s->number, in = s->in, out = s->out;
 	struct bench_order o;
 	struct net_bare *b;
 	struct mem mem;
@@ -111,7 +121,11 @@ static void side_run(const struct net_bare_ops *ops, const struct net_bare_confi
 	memset(&w, 0, sizeof w);
 	mem_init(&mem, NULL, "bench", 0);
 	cfg.mem = &mem;
+	if (s->opening)
+		pthread_mutex_lock(s->opening);
 	(void)ops->open(&cfg, w.address, &b, &w.err);
+	if (s->opening)
+		pthread_mutex_unlock(s->opening);
 	tell(out, &w);
 	if (side == 0 && read(in, w.address, sizeof w.address) == sizeof w.address)
 		(void)ops->connect(b, w.address, &w.err);
@@ -154,39 +168,82 @@ static enum status hear(const struct bench_pair *p, int side, int limit_ms, stru
 	return err->code;
 }
 
-static enum status side_start(struct bench_pair *p, int side, const struct net_bare_ops *ops,
-			      const struct net_bare_config *cfg, struct error *err)
+static void *side_thread(void *arg)
 {
-	int to[2], from[2];
+	side_run(arg);
+	return NULL;
+}
 
-	if (pipe(to) != 0 || pipe(from) != 0)
-		return error_set(err, ST_SYSTEM, "cannot make a pipe");
-	fflush(NULL);
-	p->pids[side] = fork();
-	if (p->pids[side] == 0) {
-		close(to[1]);
-		close(from[0]);
-		side_run(ops, cfg, side, to[0], from[1]);
+/* Both sides as two engines of one process, with a link from thread to thread. */
+static void both_run(struct side sides[2])
+{
+	pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+	struct local_port port;
+	pthread_t thread;
+	struct mem mem;
+
+	mem_init(&mem, NULL, "bench", 0);
+	port = (struct local_port){local_hub_new(&mem), sides[0].cfg.links};
+	for (int i = 0; i < 2; i++) {
+		sides[i].cfg.links = &net_ops_local;
+		sides[i].cfg.backend = &port;
+		sides[i].opening = &opening;
 	}
-	close(to[0]);
-	close(from[1]);
-	p->to[side] = to[1];
-	p->from[side] = from[0];
-	return p->pids[side] < 0 ? error_set(err, ST_SYSTEM, "cannot start a process") : ST_OK;
+	if (pthread_create(&thread, NULL, side_thread, &sides[1]) != 0)
+		_exit(1);
+	side_run(&sides[0]);
+}
+
+/* Side @first, or both in one process. */
+static enum status sides_start(struct bench_pair *p, int first, bool both, const struct net_bare_ops *ops,
+			       const struct net_bare_config *cfg, struct error *err)
+{
+	int last = both ? 1 : first;
+	struct side sides[2];
+
+	for (int i = first; i <= last; i++) {
+		int to[2], from[2];
+
+		if (pipe(to) != 0 || pipe(from) != 0)
+			return error_set(err, ST_SYSTEM, "cannot make a pipe");
+		sides[i] = (struct side){ops, *cfg, i, to[0], from[1], NULL};
+		p->to[i] = to[1];
+		p->from[i] = from[0];
+	}
+	fflush(NULL);
+	p->pids[first] = fork();
+	if (p->pids[first] == 0) {
+		for (int i = first; i <= last; i++) {
+			close(p->to[i]);
+			close(p->from[i]);
+		}
+		if (both)
+			both_run(sides);
+		else
+			side_run(&sides[first]);
+	}
+	for (int i = first; i <= last; i++) {
+		close(sides[i].in);
+		close(sides[i].out);
+	}
+	return p->pids[first] < 0 ? error_set(err, ST_SYSTEM, "cannot start a process") : ST_OK;
 }
 
 enum status bench_pair_open(struct bench_pair *p, const struct net_bare_ops *ops,
-			    const struct net_bare_config *cfg, struct error *err)
+			    const struct net_bare_config *cfg, bool one_process, struct error *err)
 {
-	struct word w;
+	struct word w, first;
 	enum status st = ST_OK;
 
 	*p = (struct bench_pair){{-1, -1}, {-1, -1}, {-1, -1}};
 	error_clear(err);
+	if (one_process)
+		st = sides_start(p, 0, true, ops, cfg, err);
 	for (int side = 0; side < 2 && st == ST_OK; side++) {
-		st = side_start(p, side, ops, cfg, err);
+		if (!one_process)
+			st = sides_start(p, side, false, ops, cfg, err);
 		if (st == ST_OK)
-			st = hear(p, side, START_MS, &w, err);
+			st = hear(p, side, START_MS, side == 1 ? &w : &first, err);
 	}
 	if (st == ST_OK && write(p->to[0], w.address, sizeof w.address) != sizeof w.address)
 		st = error_set(err, ST_SYSTEM, "a process ended");

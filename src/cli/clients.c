@@ -61,7 +61,7 @@ static void client_free(struct client *cl)
 	list_remove(&cl->node);
 	pg_conn_free(cl->conn);
 	close(cl->fd);
-	l->client_count--;
+	crew_client_gone(l->cfg.crew, l->cfg.worker);
 	MEM_FREE(l->cfg.mem, cl);
 }
 
@@ -107,7 +107,7 @@ static void watch(struct client *cl, uint32_t events)
 	ASSERT(epoll_ctl(cl->loop->epoll_fd, EPOLL_CTL_MOD, cl->fd, &ev) == 0);
 }
 
-static void client_new(struct loop *l, int fd, const char *peer)
+void client_new(struct loop *l, int fd, const char *peer)
 {
 	struct client *cl = MEM_NEW(l->cfg.mem, struct client);
 	struct pg_conn_config cfg = {.server = l->server, .peer = peer, .ctx = cl, .wake = client_wake};
@@ -121,7 +121,6 @@ static void client_new(struct loop *l, int fd, const char *peer)
 	cl->events = EPOLLIN;
 	list_init(&cl->ready);
 	list_push_back(&l->clients, &cl->node);
-	l->client_count++;
 	cl->conn = pg_conn_new(&cfg);
 	timer_init(&cl->limit, client_limit, cl);
 	timer_init(&cl->deadline, client_deadline, cl);
@@ -161,10 +160,27 @@ static void accept_pause(struct loop *l, int error)
 	struct epoll_event ev = {.events = 0, .data.ptr = &l->listener_source};
 
 	log_event(l->cfg.log, LOG_CLI, LOG_WARN, "cannot accept a connection", "error=%s clients=%u", strerror(error),
-		  l->client_count);
+		  crew_clients(l->cfg.crew));
 	ASSERT(epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, l->cfg.sql_fd, &ev) == 0);
 	timer_init(&l->accept_again, accept_again, l);
 	timer_arm(&l->timers, &l->accept_again, clock_now_us(&l->clock) + ACCEPT_PAUSE_US);
+}
+
+static void give(struct loop *l, int fd, const char *peer)
+{
+	struct mail m = {.kind = MAIL_CLIENT, .fd = fd};
+	int worker = crew_pick(l->cfg.crew);
+
+	if (worker < 0) {
+		log_event(l->cfg.log, LOG_CLI, LOG_WARN, "too many connections", "peer=%s connections=%u", peer,
+			  crew_clients(l->cfg.crew));
+		close(fd);
+	} else if ((uint32_t)worker == l->cfg.worker) {
+		client_new(l, fd, peer);
+	} else {
+		snprintf(m.peer, sizeof m.peer, "%s", peer);
+		crew_post(l->cfg.crew, (uint32_t)worker, &m);
+	}
 }
 
 void clients_accept(struct loop *l)
@@ -172,7 +188,7 @@ void clients_accept(struct loop *l)
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		struct sockaddr_storage sa;
 		socklen_t bytes = sizeof sa;
-		char peer[80];
+		char peer[CREW_PEER_MAX];
 		int fd = accept4(l->cfg.sql_fd, (struct sockaddr *)&sa, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
@@ -181,13 +197,7 @@ void clients_accept(struct loop *l)
 			return;
 		}
 		peer_name(&sa, bytes, peer, sizeof peer);
-		if (l->client_count >= l->client_max) {
-			log_event(l->cfg.log, LOG_CLI, LOG_WARN, "too many connections", "peer=%s limit=%u", peer,
-				  l->client_max);
-			close(fd);
-			continue;
-		}
-		client_new(l, fd, peer);
+		give(l, fd, peer);
 	}
 }
 

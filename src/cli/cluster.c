@@ -47,7 +47,7 @@ static const char usage_text[] =
 	"  --fabric F       as of valence cache-engine\n"
 	"  --hosts A,...    IPv4 addresses of this machine for the fabric, one for each engine, from the first on again when\n"
 	"                   there are more engines (default 127.0.0.1); RDMA devices have addresses of their own\n"
-	"  --workers N      as of valence cache-engine\n"
+	"  --workers N      engines in each process, as of valence cache-engine; NAME is the process then\n"
 	"  --timeout S      how long start waits (default 60)\n";
 
 struct request {
@@ -137,7 +137,14 @@ static enum status conf_read(struct cluster *cl, struct error *err)
 
 /* -- waiting until they serve --------------------------------------------------------------------------------- */
 
-struct start { struct member m; pid_t pid; off_t log_from; bool ready; struct error why; };
+struct start {
+	struct member m;
+	pid_t pid;
+	off_t log_from;
+	bool ready;
+	uint8_t answered[CLUSTER_WORKERS_MAX / 8]; /* a bit for each worker */
+	struct error why;
+};
 
 static bool names(const struct pgc_result *r, const char *name)
 {
@@ -148,6 +155,51 @@ static bool names(const struct pgc_result *r, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* Does it see that engine and all workers beside it as members? */
+static bool sees(const struct cluster *cl, const struct pgc_result *r, const struct member *m, struct error *why)
+{
+	for (uint32_t i = 0; i < cluster_workers(cl); i++) {
+		const char *name = cluster_worker_name(cl, m, i);
+
+		if (!names(r, name)) {
+			error_set(why, ST_NOT_MEMBER, "does not see %s as a member", name);
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * A process answers when one of its workers does, and gives connections to those that do, in turn: so all do when so many
+ * connections at once have met all of them. More than that when one has more clients than others.
+ */
+static bool all_answer(const struct cluster *cl, struct start *s, const struct cli_address *to)
+{
+	uint32_t workers = cluster_workers(cl), missing = 0, count = 0, max = workers > 64 ? workers : 64;
+	struct pgc **all = ARENA_NEW_N(cl->arena, struct pgc *, max);
+	struct pgc_result r;
+
+	for (uint32_t i = 0; i < workers; i++)
+		missing += !(s->answered[i / 8] >> i % 8 & 1);
+	while (missing && count < max && (all[count] = pgc_open(cl->mem, to, ASK_MS, &s->why))) {
+		const char *pid = NULL;
+		uint64_t at;
+
+		if (pgc_query(all[count++], "select pg_backend_pid()", cl->arena, &r, &s->why) == ST_OK && r.row_count == 1)
+			pid = pgc_value(&r, 0, 0);
+		if (!pid || !cli_u64(pid, 0, INT32_MAX, &at))
+			break;
+		at %= workers;
+		missing -= !(s->answered[at / 8] >> at % 8 & 1);
+		s->answered[at / 8] |= (uint8_t)(1u << at % 8);
+	}
+	while (count > 0)
+		pgc_close(all[--count]);
+	if (missing && s->why.code == ST_OK)
+		error_set(&s->why, ST_CANNOT_CONNECT_NOW, "%u of its workers do not answer yet", missing);
+	return missing == 0;
 }
 
 /* Does it answer SQL, and does it see all that were started as members? */
@@ -168,12 +220,14 @@ static bool serves(const struct cluster *cl, struct start *s, const struct start
 	if (pgc_query(c, "select name from valence.engines", cl->arena, &r, &s->why) == ST_OK) {
 		ok = true;
 		for (uint32_t i = 0; ok && i < count; i++)
-			if (!names(&r, all[i].m.name)) {
-				error_set(&s->why, ST_NOT_MEMBER, "does not see %s as a member", all[i].m.name);
-				ok = false;
-			}
+			ok = sees(cl, &r, &all[i].m, &s->why);
 	}
 	pgc_close(c);
+	if (ok && cluster_workers(cl) > 1) {
+		home = member_enter(&s->m);
+		ok = all_answer(cl, s, &to);
+		member_leave(home);
+	}
 	arena_rewind(cl->arena, mark);
 	return ok;
 }
@@ -383,6 +437,26 @@ static int start_one(const struct cluster *cl, const struct member *m)
 	return cluster_start_one(cl, m, &err) == ST_OK ? CLI_DONE : cli_fail_error("cannot start the engine", &err);
 }
 
+/* The workers of the process beside the first: members of their own, behind the same port. */
+static void status_workers(const struct cluster *cl, const struct member *m, struct pgc *c)
+{
+	for (uint32_t i = 1; i < cluster_workers(cl); i++) {
+		const char *name = cluster_worker_name(cl, m, i);
+		struct error err = {.code = ST_OK};
+		struct pgc_result r;
+
+		printf("%-4s %-7s worker of %s ", name, "cache", m->name);
+		if (pgc_query(c, arena_printf(cl->arena, "select engine_id, state from valence.engines where name = '%s'", name),
+			      cl->arena, &r, &err) == ST_OK && r.row_count > 0) {
+			const char *id = pgc_named(&r, 0, "engine_id"), *state = pgc_named(&r, 0, "state");
+
+			printf("engine_id=%s state=%s\n", id ? id : "?", state ? state : "?");
+		} else {
+			printf("not ready: %s\n", err.message[0] ? err.message : "not a member");
+		}
+	}
+}
+
 static void status_line(const struct cluster *cl, const struct member *m)
 {
 	struct cli_address to = {.host = "127.0.0.1", .port = m->sql_port};
@@ -414,8 +488,10 @@ static void status_line(const struct cluster *cl, const struct member *m)
 		printf("not ready: %s%s%s\n", err.message[0] ? err.message : "not a member", err.detail[0] ? ": " : "",
 		       err.detail);
 	}
-	if (c)
+	if (c) {
+		status_workers(cl, m, c);
 		pgc_close(c);
+	}
 }
 
 static int status(const struct cluster *cl)

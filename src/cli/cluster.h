@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 
 #define CLUSTER_ENGINES_MAX 99
+#define CLUSTER_WORKERS_MAX 1024 /* or more than an engine takes */
 #define CLUSTER_EXTRA_MAX 64
 
 struct cluster {
@@ -39,6 +40,9 @@ struct member {
 	int network; /* < 0: this one */
 };
 
+uint32_t cluster_workers(const struct cluster *cl); /* of each process; from 1 */
+/* In arena: the engine's own name, then NAME.1, ... */
+const char *cluster_worker_name(const struct cluster *cl, const struct member *m, uint32_t worker);
 void cluster_member(const struct cluster *cl, uint32_t k, struct member *out);
 bool cluster_hosts_ok(const char *hosts);
 static inline uint32_t cluster_size(const struct cluster *cl) { return (uint32_t)(cl->archives + cl->caches); }

@@ -73,6 +73,18 @@ void cluster_member(const struct cluster *cl, uint32_t k, struct member *out)
 	out->fabric_port = (uint16_t)(cl->base_port + FABRIC_OFFSET + k);
 }
 
+uint32_t cluster_workers(const struct cluster *cl)
+{
+	uint64_t n;
+
+	return cl->workers && cli_u64(cl->workers, 1, CLUSTER_WORKERS_MAX, &n) ? (uint32_t)n : 1; /* what is wrong with it the engines say */
+}
+
+const char *cluster_worker_name(const struct cluster *cl, const struct member *m, uint32_t worker)
+{
+	return worker ? arena_printf(cl->arena, "%s.%u", m->name, worker) : m->name;
+}
+
 int member_enter(const struct member *m)
 {
 	int home;

@@ -15,6 +15,10 @@
 #include "net/relay/relay.h"
 
 #define LINE_BYTES 4096
+#define WORKERS_MAX 256 /* a thread each, and libpg_query takes one of 1,024 thread-specific keys for it */
+#define MEMORY_MIN (64u << 20)
+#define MEMORY_DEFAULT (UINT64_C(4) << 30)
+#define CONNECTIONS_DEFAULT 1000
 #define SECRET_MIN_BYTES 16
 #define SECRET_MAX_BYTES 4096
 
@@ -42,8 +46,11 @@ static const struct opt opts[] = {
 	DISK("data", data, "DIR", "where the archive keeps its data"),
 	DISK("holds", holds, "KIND,...", "what the archive holds; everything when not given"),
 	TEXT("fabric", fabric, "F", "ofi:tcp (default), ofi:verbs, ucx:tcp, ucx:verbs; the same in a whole cluster"),
-	NUMBER("workers", workers, "N", 1, 1024, "engines in this process (default 1)"),
-	BYTES("memory", memory_bytes, 64u << 20, "memory for all of it, as 512M or 8G (default 4G)"),
+	NUMBER("workers", workers, "N", 1, WORKERS_MAX,
+	       "engines in this process, each a thread and a member: NAME, NAME.1, ... behind one SQL port (default 1)"),
+	NUMBER("worker-ports", worker_ports, "FIRST", 1, 65535,
+	       "where other engines connect to workers after the first: this port and the next ones (default: any free ones)"),
+	BYTES("memory", memory_bytes, MEMORY_MIN, "memory for all of it, as 512M or 8G (default 4G); workers have equal parts"),
 	TEXT("secret-file", secret_file, "FILE", "holds the cluster's secret, which engines prove to each other; all have the same or none"),
 	TEXT("sql-auth", sql_auth, "HOW", "trust: SQL clients are who they say; a choice is needed beyond loopback"),
 	TEXT("tls", tls, "CHOICE", "off: no TLS for SQL clients; a choice is needed beyond loopback"),
@@ -77,7 +84,10 @@ static void help(const char *command, bool archive)
 	puts(archive ? "Runs an archive engine in the foreground: it keeps the database on disk and answers SQL.\n"
 		       "Without --join it founds a cluster, or goes on with the one its data directory is of."
 		     : "Runs a cache engine in the foreground: it holds data in memory and answers SQL.");
-	puts("SIGTERM leaves the cluster cleanly; SIGHUP reads the log levels of --config again.\n");
+	puts("SIGTERM leaves the cluster cleanly; SIGHUP reads the log levels of --config again.");
+	if (archive)
+		puts("With --workers the first engine is the archive, and the others are caches.");
+	puts("");
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		char left[48];
 
@@ -358,6 +368,31 @@ static int check_fabric(struct engine_opts *o, const char *command)
 	return -1;
 }
 
+/* Shares of what was given for the whole process. */
+static int check_workers(const struct engine_opts *o, const char *command)
+{
+	unsigned long long n = o->workers;
+	uint64_t memory = o->memory_bytes != UINT64_MAX ? o->memory_bytes : MEMORY_DEFAULT;
+	uint64_t connections = o->connections != UINT64_MAX ? o->connections : CONNECTIONS_DEFAULT;
+
+	if (o->workers == UINT64_MAX || o->workers == 1)
+		return -1;
+	if (o->net->caps.alone) {
+		fprintf(stderr, "valence: %s: --workers %llu: %s has room for one engine in a process\n", command, n, o->net->name);
+		cli_hint("its library may end a process with several when one of their links ends; start more processes, or use --fabric %s",
+			 net_fabric_default()->name);
+		return CLI_USAGE;
+	}
+	if (memory / n < MEMORY_MIN)
+		return cli_usage(command, "--workers %llu: each needs %u MiB of --memory at least", n, MEMORY_MIN >> 20);
+	if (connections < n)
+		return cli_usage(command, "--workers %llu: each needs one of --connections at least", n);
+	if (o->worker_ports != UINT64_MAX && o->worker_ports + n - 2 > 65535)
+		return cli_usage(command, "--worker-ports %llu: there are not %llu ports from there on",
+				 (unsigned long long)o->worker_ports, n - 1);
+	return -1;
+}
+
 static int check(struct engine_opts *o, const char *command, struct arena *arena)
 {
 	int rc;
@@ -375,9 +410,8 @@ static int check(struct engine_opts *o, const char *command, struct arena *arena
 		return cli_usage(command, "--data DIR is needed");
 	if (!o->archive && !o->join)
 		return cli_usage(command, "--join HOST:PORT is needed: only an archive founds a cluster");
-	if (o->workers != UINT64_MAX && o->workers > 1)
-		return cli_usage(command, "--workers %llu: more than one engine in a process is not supported yet",
-				 (unsigned long long)o->workers);
+	if ((rc = check_workers(o, command)) >= 0)
+		return rc;
 	if (o->holds)
 		return cli_usage(command, "--holds %s: archives hold everything; parts are not supported yet", o->holds);
 	return check_reach(o, command);
@@ -408,6 +442,8 @@ int engine_opts_read(struct engine_opts *o, const char *command, int argc, char 
 		return rc;
 	if (o->secret_file && secret_read(o, arena, &err) != ST_OK)
 		return cli_fail_error("cannot read the cluster's secret", &err);
+	default_number(&o->workers, 1);
+	default_number(&o->connections, CONNECTIONS_DEFAULT);
 	default_number(&o->spin_us, SPIN_LIMIT_DEFAULT_US);
 	default_number(&o->remote_bytes, REMOTE_BYTES_DEFAULT);
 	default_number(&o->direct_links, RELAY_DIRECT_LINKS_DEFAULT);
@@ -415,6 +451,6 @@ int engine_opts_read(struct engine_opts *o, const char *command, int argc, char 
 		if (opts[i].type != TYPE_TEXT)
 			default_number((uint64_t *)(void *)((char *)o + opts[i].at), 0);
 	if (o->memory_bytes == 0)
-		o->memory_bytes = UINT64_C(4) << 30;
+		o->memory_bytes = MEMORY_DEFAULT;
 	return -1;
 }

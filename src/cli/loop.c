@@ -20,6 +20,7 @@
 #define CLIENT_SPARE 100             /* for cancel requests and refusals beside the sessions */
 #define SESSIONS_LIMIT_US (2 * UINT64_C(1000000))
 #define STOP_LIMIT_US (10 * UINT64_C(1000000))
+#define OTHERS_LIMIT_US (3 * UINT64_C(1000000)) /* so much longer the first worker waits: the others leave before it */
 
 struct timers *loop_timers(struct loop *l)
 {
@@ -37,7 +38,7 @@ static void signals_block(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
-	ASSERT(sigprocmask(SIG_BLOCK, set, NULL) == 0);
+	ASSERT(pthread_sigmask(SIG_BLOCK, set, NULL) == 0);
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -53,6 +54,7 @@ struct loop *loop_new(const struct loop_config *cfg, struct error *err)
 {
 	struct loop *l = MEM_NEW(cfg->mem, struct loop);
 	sigset_t set;
+	bool ok;
 
 	l->cfg = *cfg;
 	l->clock = clock_system();
@@ -63,11 +65,17 @@ struct loop *loop_new(const struct loop_config *cfg, struct error *err)
 	l->client_max = (cfg->connection_max ? cfg->connection_max : CLIENT_DEFAULT) + CLIENT_SPARE;
 	l->recv_bytes = mem_alloc(cfg->mem, RECV_BYTES);
 	l->seen = ENGINE_JOINING;
-	signals_block(&set);
-	l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	crew_limit(cfg->crew, cfg->worker, l->client_max);
+	l->signal_fd = -1;
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (l->signal_fd < 0 || l->epoll_fd < 0 || !add(l, l->signal_fd, &l->signal_source, SOURCE_SIGNAL) ||
-	    !add(l, cfg->sql_fd, &l->listener_source, SOURCE_LISTENER)) {
+	ok = l->epoll_fd >= 0 && add(l, crew_fd(cfg->crew, cfg->worker), &l->mail_source, SOURCE_MAIL);
+	if (cfg->worker == 0) { /* the others hear of both by mail */
+		signals_block(&set); /* before there is another thread, which would take them otherwise */
+		l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+		ok = ok && l->signal_fd >= 0 && add(l, l->signal_fd, &l->signal_source, SOURCE_SIGNAL) &&
+		     add(l, cfg->sql_fd, &l->listener_source, SOURCE_LISTENER);
+	}
+	if (!ok) {
 		error_set(err, ST_SYSTEM, "cannot make an event loop: %s", strerror(errno));
 		loop_free(l);
 		return NULL;
@@ -123,6 +131,14 @@ static uint32_t secret(void *ctx)
 	return (uint32_t)rng_seed_system();
 }
 
+static void cancel(void *ctx, uint32_t worker, uint32_t pid, uint32_t key)
+{
+	struct loop *l = ctx;
+	const struct mail m = {.kind = MAIL_CANCEL, .pid = pid, .secret = key};
+
+	crew_post(l->cfg.crew, worker, &m);
+}
+
 /* -- signals and the end ------------------------------------------------------------------------------------- */
 
 static void leave(struct loop *l)
@@ -147,25 +163,44 @@ static void stop_late(struct timer *t, void *ctx)
 	((struct loop *)ctx)->interrupted = true;
 }
 
-/* Sessions first, so that what was submitted is answered; then the cluster. */
+static const char *stop_name(uint32_t signal_number)
+{
+	return signal_number == SIGINT ? "SIGINT" : signal_number == SIGTERM ? "SIGTERM" : "another worker failed";
+}
+
+/* Sessions first, so that what was submitted is answered; then the cluster, for the first worker when all others have left. */
 static void stop(struct loop *l, uint32_t signal_number)
 {
-	uint64_t now = clock_now_us(&l->clock);
+	const struct mail m = {.kind = MAIL_STOP, .signal = signal_number};
+	uint64_t now = clock_now_us(&l->clock), others = l->cfg.worker == 0 && crew_others(l->cfg.crew) ? OTHERS_LIMIT_US : 0;
 
+	if (l->cfg.worker == 0)
+		crew_post_others(l->cfg.crew, 0, &m);
 	if (l->stopping) {
 		l->told_twice = true;
 		return;
 	}
-	log_event(l->cfg.log, LOG_CLI, LOG_INFO, "stopping", "signal=%s sessions=%u",
-		  signal_number == SIGINT ? "SIGINT" : "SIGTERM", pg_server_sessions(l->server));
+	log_event(l->cfg.log, LOG_CLI, LOG_INFO, "stopping", "signal=%s sessions=%u", stop_name(signal_number),
+		  pg_server_sessions(l->server));
 	l->stopping = true;
-	close(l->cfg.sql_fd);
+	if (l->cfg.sql_fd >= 0)
+		close(l->cfg.sql_fd);
 	l->cfg.sql_fd = -1;
 	timer_init(&l->leave_by, leave_late, l);
-	timer_arm(&l->timers, &l->leave_by, now + SESSIONS_LIMIT_US);
+	timer_arm(&l->timers, &l->leave_by, now + SESSIONS_LIMIT_US + others);
 	timer_init(&l->stop_by, stop_late, l);
-	timer_arm(&l->timers, &l->stop_by, now + STOP_LIMIT_US);
+	timer_arm(&l->timers, &l->stop_by, now + STOP_LIMIT_US + others);
 	pg_server_shutdown(l->server, ST_ADMIN_SHUTDOWN);
+}
+
+static void reload(struct loop *l)
+{
+	struct mail m = {.kind = MAIL_LEVELS};
+
+	if (l->cfg.reload)
+		l->cfg.reload(l->cfg.ctx);
+	memcpy(m.levels, l->cfg.log->levels, sizeof m.levels);
+	crew_post_others(l->cfg.crew, l->cfg.worker, &m);
 }
 
 static void signals_take(struct loop *l)
@@ -175,8 +210,34 @@ static void signals_take(struct loop *l)
 	while (read(l->signal_fd, &info, sizeof info) == sizeof info) {
 		if (info.ssi_signo != SIGHUP)
 			stop(l, info.ssi_signo);
-		else if (l->cfg.reload)
-			l->cfg.reload(l->cfg.ctx);
+		else
+			reload(l);
+	}
+}
+
+static void mail_take(struct loop *l)
+{
+	struct mail m;
+
+	while (crew_take(l->cfg.crew, l->cfg.worker, &m)) {
+		switch (m.kind) {
+		case MAIL_CLIENT:
+			client_new(l, m.fd, m.peer);
+			break;
+		case MAIL_CANCEL:
+			pg_server_cancel(l->server, m.pid, m.secret);
+			break;
+		case MAIL_STOP:
+			/* of two that fail the second one is no order to make haste */
+			if (m.signal != 0 || !l->stopping)
+				stop(l, m.signal);
+			break;
+		case MAIL_LEVELS:
+			memcpy(l->cfg.log->levels, m.levels, sizeof m.levels);
+			break;
+		case MAIL_DONE: /* run() looks */
+			break;
+		}
 	}
 }
 
@@ -197,6 +258,7 @@ static void state_log(struct loop *l)
 	if (now == l->seen)
 		return;
 	l->seen = now;
+	crew_ready(l->cfg.crew, l->cfg.worker, now == ENGINE_READY);
 	engine_info(l->engine, &info);
 	if (now == ENGINE_READY)
 		log_event(l->cfg.log, LOG_CLI, LOG_INFO, "ready", "engine_id=%llu applied=%llu members=%u",
@@ -273,6 +335,9 @@ static void event(struct loop *l, struct epoll_event *ev)
 	case SOURCE_SIGNAL:
 		signals_take(l);
 		break;
+	case SOURCE_MAIL:
+		mail_take(l);
+		break;
 	case SOURCE_LISTENER:
 		if (l->cfg.sql_fd >= 0)
 			clients_accept(l);
@@ -339,7 +404,7 @@ static enum status run(struct loop *l, struct error *err)
 		if (l->interrupted)
 			return error_set(err, ST_WAIT, "the cluster did not confirm within %u s that this engine left",
 					 (unsigned)(STOP_LIMIT_US / 1000000));
-		if (list_empty(&l->clients)) {
+		if (list_empty(&l->clients) && (l->cfg.worker != 0 || crew_others(l->cfg.crew) == 0)) {
 			/* nothing to leave where nothing was joined */
 			if (!l->left_asked && engine_state(e) == ENGINE_JOINING)
 				return ST_OK;
@@ -358,6 +423,9 @@ enum status loop_run(struct loop *l, struct engine *e, struct error *err)
 		.ctx = l,
 		.gate = gate,
 		.secret = secret,
+		.worker = l->cfg.worker,
+		.workers = crew_count(l->cfg.crew),
+		.cancel = cancel,
 	};
 	enum status st;
 

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/spin.h"
 #include "base/timer.h"
+#include "cli/crew.h"
 #include "engine/engine.h"
 
 struct loop;
@@ -19,11 +20,13 @@ struct loop;
 struct loop_config {
 	struct mem *mem;
 	struct logger *log;
-	int sql_fd;                   /* listening; taken */
+	struct crew *crew;            /* of the process; this is its worker @worker, the first of which listens for SQL and signals */
+	uint32_t worker;
+	int sql_fd;                   /* listening; taken; -1: of another worker */
 	uint32_t connection_max;      /* 0: default of pgwire.h */
 	enum poll_mode poll;
 	uint32_t spin_us;             /* adaptive: look for work this long before sleeping */
-	void (*reload)(void *ctx);    /* SIGHUP */
+	void (*reload)(void *ctx);    /* SIGHUP, which the first worker takes: the others have its levels of logging afterwards */
 	void *ctx;
 };
 

@@ -10,7 +10,7 @@
 
 #define RECV_BYTES (64u << 10)
 
-enum source_kind { SOURCE_SIGNAL, SOURCE_LISTENER, SOURCE_ENGINE, SOURCE_CLIENT };
+enum source_kind { SOURCE_SIGNAL, SOURCE_MAIL, SOURCE_LISTENER, SOURCE_ENGINE, SOURCE_CLIENT };
 struct source { enum source_kind kind; }; /* first member of what epoll points to */
 
 struct loop {
@@ -20,7 +20,7 @@ struct loop {
 	struct engine *engine;
 	struct pg_server *server;
 	int epoll_fd, signal_fd;
-	struct source signal_source, listener_source, engine_source;
+	struct source signal_source, mail_source, listener_source, engine_source;
 	int engine_fds[4];
 	uint32_t engine_fd_count;
 	bool kicked, accepting, no_pwait2;
@@ -35,12 +35,13 @@ struct loop {
 	struct timer leave_by, stop_by;
 	/* clients.c */
 	struct list clients, ready;  /* ready: to be stepped in this turn */
-	uint32_t client_count, client_max;
+	uint32_t client_max;
 	uint8_t *recv_bytes;
 };
 
 /* clients.c */
-void clients_accept(struct loop *l);
+void clients_accept(struct loop *l);   /* each is given to one worker of the process */
+void client_new(struct loop *l, int fd, const char *peer); /* to this one; takes fd */
 void client_event(struct loop *l, struct source *s, uint32_t events);
 void clients_turn(struct loop *l);   /* those that are ready, each once */
 void clients_close(struct loop *l);  /* all, at once */

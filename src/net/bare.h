@@ -16,6 +16,7 @@ struct net_bare_config {
 	uint32_t message_bytes; /* the largest */
 	bool plain_settings;    /* the library's own, where ours differ (ucx) */
 	const struct net_ops *links; /* for our links behind the same operations */
+	void *backend;               /* and their net_config.backend */
 };
 
 struct net_bare {

@@ -37,6 +37,12 @@ struct pg_server_config {
 	/* May a session start? Otherwise ST_CANNOT_CONNECT_NOW or ST_ADMIN_SHUTDOWN and why. */
 	enum status (*gate)(void *ctx, struct error *err);
 	uint32_t (*secret)(void *ctx); /* of one session, for CancelRequest; not to be guessed */
+	/*
+	 * Several servers behind one port: of @workers this is number @worker, from 0, which shows in the process ids that it
+	 * gives out. cancel: a request for a session of another one, for its pg_server_cancel(). workers 0: there is one.
+	 */
+	uint32_t worker, workers;
+	void (*cancel)(void *ctx, uint32_t worker, uint32_t pid, uint32_t secret);
 };
 struct pg_server *pg_server_new(const struct pg_server_config *cfg);
 void pg_server_free(struct pg_server *sv); /* after its connections */
@@ -46,6 +52,9 @@ uint32_t pg_server_sessions(const struct pg_server *sv);
  * soon as sql.h gives up. Wakes all; new ones are refused.
  */
 void pg_server_shutdown(struct pg_server *sv, enum status why);
+
+/* A CancelRequest with these came in. Whether they are right nobody is told. */
+void pg_server_cancel(struct pg_server *sv, uint32_t pid, uint32_t secret);
 
 struct pg_conn_config {
 	struct pg_server *server;

@@ -125,7 +125,6 @@ void *pgw_scratch(struct pg_conn *c, void *p, uint32_t *cap, uint32_t n, size_t 
 /* server.c */
 enum status pgw_session_open(struct pg_conn *c, const char *user, const char *database, struct error *err);
 void pgw_session_close(struct pg_conn *c);
-void pgw_cancel(struct pg_server *sv, uint32_t pid, uint32_t secret);
 
 /* startup.c */
 enum progress pgw_startup(struct pg_conn *c);

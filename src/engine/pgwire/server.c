@@ -11,6 +11,14 @@
 #define OUTPUT_BOUND_DEFAULT (256u << 10)
 #define PID_FIRST 1000
 
+/* A session's process id says which of the workers has it: the remainder by their number. */
+static uint32_t pid_first(const struct pg_server *sv)
+{
+	uint32_t n = sv->cfg.workers;
+
+	return (PID_FIRST + n - 1) / n * n + sv->cfg.worker;
+}
+
 struct pg_server *pg_server_new(const struct pg_server_config *cfg)
 {
 	struct pg_server *sv = MEM_NEW(cfg->mem, struct pg_server);
@@ -24,7 +32,10 @@ struct pg_server *pg_server_new(const struct pg_server_config *cfg)
 		sv->cfg.message_max_bytes = MESSAGE_LIMIT_BYTES;
 	if (sv->cfg.output_bound_bytes == 0)
 		sv->cfg.output_bound_bytes = OUTPUT_BOUND_DEFAULT;
-	sv->next_pid = PID_FIRST;
+	if (sv->cfg.workers == 0)
+		sv->cfg.workers = 1;
+	ASSERT_OP(sv->cfg.worker, <, sv->cfg.workers);
+	sv->next_pid = pid_first(sv);
 	list_init(&sv->conns);
 	map_init(&sv->by_pid, cfg->mem);
 	return sv;
@@ -73,9 +84,10 @@ static uint32_t pid_take(struct pg_server *sv)
 	uint32_t pid;
 
 	do {
-		pid = sv->next_pid++;
+		pid = sv->next_pid;
+		sv->next_pid += sv->cfg.workers;
 		if (sv->next_pid > INT32_MAX)
-			sv->next_pid = PID_FIRST;
+			sv->next_pid = pid_first(sv);
 	} while (map_find(&sv->by_pid, pid));
 	return pid;
 }
@@ -119,10 +131,15 @@ void pgw_session_close(struct pg_conn *c)
 }
 
 /* Nothing is answered, whether it was right or not: a guesser learns nothing. */
-void pgw_cancel(struct pg_server *sv, uint32_t pid, uint32_t secret)
+void pg_server_cancel(struct pg_server *sv, uint32_t pid, uint32_t secret)
 {
 	struct pg_conn *c = map_find(&sv->by_pid, pid);
+	uint32_t worker = pid % sv->cfg.workers;
 
+	if (worker != sv->cfg.worker) {
+		sv->cfg.cancel(sv->cfg.ctx, worker, pid, secret);
+		return;
+	}
 	if (!c || c->secret != secret) {
 		log_event(sv->cfg.log, LOG_PGWIRE, LOG_INFO, "cancel request with a wrong key", "pid=%u", pid);
 		return;

@@ -261,7 +261,7 @@ enum progress pgw_startup(struct pg_conn *c)
 		uint32_t pid = be_get_u32(&r), secret = be_get_u32(&r);
 
 		if (reader_ok(&r) && reader_left(&r) == 0)
-			pgw_cancel(c->server, pid, secret);
+			pg_server_cancel(c->server, pid, secret);
 		pgw_move(c, PH_CLOSED);
 		return GO_ON;
 	}

@@ -84,6 +84,7 @@ const struct dt_zone *dt_zone_find(const char *name, size_t n);
 const struct dt_zone *dt_zone_find_posix(const char *name, size_t n);
 bool dt_zone_abbreviation(const char *name, size_t n, int *offset_out); /* "est", "cest" … */
 void dt_zone_session_changed(void);
+void dt_zones_forget(void); /* those of this thread, when nobody has one any more */
 const struct dt_zone *dt_zone_session(void);
 const char *dt_zone_name(const struct dt_zone *z);
 int dt_zone_offset_utc(const struct dt_zone *z, int64_t utc_us, const char **abbrev_out);   /* at that instant */

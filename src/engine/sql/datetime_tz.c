@@ -482,6 +482,18 @@ static const struct dt_zone *zone_get(const char *name, size_t n, bool posix)
 	return z;
 }
 
+void dt_zones_forget(void)
+{
+	while (zones) {
+		struct dt_zone *z = zones;
+
+		zones = z->next;
+		zone_drop(z);
+	}
+	zone_count = 0;
+	session_zone = NULL;
+}
+
 const struct dt_zone *dt_zone_find(const char *name, size_t n)
 {
 	return zone_get(name, n, false);

@@ -110,6 +110,8 @@ struct fn_candidate { const uint32_t *args; uint32_t id, arg_count; bool polymor
 enum status fn_choose(const char *name, const uint32_t *types, uint32_t count, const struct fn_candidate *list,
 		      uint32_t list_count, uint32_t *chosen_out, struct error *err);
 
+void regex_forget(void); /* the compiled patterns of this thread (functions_regex.c) */
+
 int type_ordinal(uint32_t oid); /* dense number below TYPE_ORDINALS; -1 none such */
 #define TYPE_ORDINALS 64
 

@@ -151,6 +151,13 @@ static void release(struct regex *re)
 #define CACHE_MAX 8
 static _Thread_local struct cached { struct regex re; uint32_t options, bytes; uint8_t pattern[128]; } cache[CACHE_MAX];
 
+void regex_forget(void)
+{
+	for (int i = 0; i < CACHE_MAX; i++)
+		release(&cache[i].re);
+	memset(cache, 0, sizeof cache);
+}
+
 static enum status get_regex(struct eval *ev, const struct slice *pattern, uint32_t options, struct regex *own,
 			     struct regex **out)
 {

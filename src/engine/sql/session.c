@@ -9,6 +9,8 @@
 #include <strings.h>
 
 #include "base/assert.h"
+#include "engine/sql/datetime.h"
+#include "engine/sql/functions_int.h"
 
 /* -- messages ------------------------------------------------------------------------------------------------ */
 
@@ -329,4 +331,10 @@ void session_note_nextval(struct sql_session *s, rel_id seq, int64_t value)
 	}
 	v->value = value;
 	s->last_sequence = v;
+}
+
+void sql_thread_fini(void)
+{
+	regex_forget();
+	dt_zones_forget();
 }

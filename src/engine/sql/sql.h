@@ -42,6 +42,9 @@ struct sql_session_config {
 	void (*parameter)(void *ctx, const char *name, const char *value);
 };
 
+/* The last of a thread that had sessions, before it ends: what it kept of compiled patterns and time zones. */
+void sql_thread_fini(void);
+
 struct sql_session *sql_session_new(const struct sql_session_config *cfg);
 void sql_session_free(struct sql_session *s);
 /* From the start-up packet; unknown names are errors. Also what SET does. */

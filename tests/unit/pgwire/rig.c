@@ -32,6 +32,16 @@ static uint32_t secret(void *ctx)
 	return 0xabcd1234;
 }
 
+static void cancel(void *ctx, uint32_t worker, uint32_t pid, uint32_t key)
+{
+	struct rig *r = ctx;
+
+	r->passed_on++;
+	r->passed_to = worker;
+	r->passed_pid = pid;
+	r->passed_key = key;
+}
+
 struct pg_conn *rig_connect(struct rig *r)
 {
 	struct pg_conn_config cfg = {.server = r->server, .peer = "test", .ctx = r, .wake = wake};
@@ -41,7 +51,7 @@ struct pg_conn *rig_connect(struct rig *r)
 
 void rig_open(struct rig *r, const struct rig_limits *limits)
 {
-	struct pg_server_config cfg = {.gate = gate, .secret = secret, .ctx = r};
+	struct pg_server_config cfg = {.gate = gate, .secret = secret, .cancel = cancel, .ctx = r};
 	enum rig_feed feed = r->feed;
 
 	memset(r, 0, sizeof *r);
@@ -55,6 +65,8 @@ void rig_open(struct rig *r, const struct rig_limits *limits)
 		cfg.connection_max = limits->connection_max;
 		cfg.message_max_bytes = limits->message_max;
 		cfg.output_bound_bytes = limits->output_bound;
+		cfg.worker = limits->worker;
+		cfg.workers = limits->workers;
 	}
 	buf_init(&r->send, &r->own);
 	buf_init(&r->got, &r->own);

@@ -29,9 +29,10 @@ struct rig {
 	uint64_t seed;
 	bool mute;            /* output is left where it is: the client does not read */
 	enum status gate;
+	uint32_t passed_on, passed_to, passed_pid, passed_key; /* cancel requests for other workers; of the last one */
 };
 
-struct rig_limits { uint32_t connection_max; size_t message_max, output_bound, memory; };
+struct rig_limits { uint32_t connection_max; size_t message_max, output_bound, memory; uint32_t worker, workers; };
 
 void rig_open(struct rig *r, const struct rig_limits *limits); /* limits NULL: defaults */
 void rig_close(struct rig *r);

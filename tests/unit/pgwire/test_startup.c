@@ -215,6 +215,38 @@ static void test_startup_cancel(void)
 	rig_close(&r);
 }
 
+/* Of several workers behind one port each knows whose session a cancel request is for, and passes on what is another's. */
+static void test_startup_cancel_elsewhere(void)
+{
+	const struct rig_limits third = {.worker = 2, .workers = 3};
+	struct rig r = {.feed = FEED_WHOLE};
+	struct pg_conn *first;
+
+	rig_start(&r, &third);
+	first = r.conn; /* its pid is 1004; that of the next one is 1007 */
+	r.conn = rig_connect(&r);
+	put_start(&r);
+	CU_ASSERT_STRING_EQUAL(rig_say(&r), START_ANSWER);
+	put_query(&r, "wait");
+	CU_ASSERT_STRING_EQUAL(rig_say(&r), "");
+	cancel_with(&r, 1003, 0xabcd1234); /* 1002 = 3 * 334: of the first; so this is of the second */
+	CU_ASSERT_EQUAL(r.passed_on, 1);
+	CU_ASSERT_EQUAL(r.passed_to, 1);
+	CU_ASSERT_EQUAL(r.passed_pid, 1003);
+	CU_ASSERT_EQUAL(r.passed_key, 0xabcd1234);
+	CU_ASSERT_STRING_EQUAL(rig_read(&r), "");
+	cancel_with(&r, 1010, 0xabcd1234); /* of this one, but there is no such session */
+	cancel_with(&r, 1004, 0xabcd1234); /* the first, which runs nothing */
+	CU_ASSERT_EQUAL(r.passed_on, 1);
+	CU_ASSERT_STRING_EQUAL(rig_read(&r), "");
+	pg_server_cancel(r.server, 1007, 0xabcd1234); /* as another worker passes it on */
+	CU_ASSERT_STRING_EQUAL(rig_read(&r),
+			       "error(ERROR:57014:canceling statement due to user request) ready(I)");
+	CU_ASSERT_EQUAL(r.passed_on, 1);
+	pg_conn_free(first);
+	rig_close(&r);
+}
+
 /* Shutting down ends idle sessions, running ones, half-started ones and those that wait for COPY data. */
 static void test_startup_shutdown(void)
 {
@@ -279,6 +311,7 @@ void suite_pgwire_startup(void)
 	CU_add_test(s, "malformed", test_startup_malformed);
 	CU_add_test(s, "gate", test_startup_gate);
 	CU_add_test(s, "cancel", test_startup_cancel);
+	CU_add_test(s, "cancel elsewhere", test_startup_cancel_elsewhere);
 	CU_add_test(s, "shutdown", test_startup_shutdown);
 	CU_add_test(s, "ends", test_startup_ends);
 }

@@ -83,17 +83,17 @@ static void client_deadline(struct timer *t, void *ctx)
 	client_ready(cl);
 }
 
-/* The session counts by the wall clock, timers by the monotonic one. */
 static void deadline_arm(struct client *cl)
 {
 	struct loop *l = cl->loop;
-	uint64_t due = pg_conn_deadline_us(cl->conn), wall;
+	uint64_t due = pg_conn_deadline_us(cl->conn);
 
 	if (due == 0) {
 		timer_cancel(&l->timers, &cl->deadline);
 	} else if (!timer_armed(&cl->deadline)) {
-		wall = clock_wall_us(&l->clock);
-		timer_arm(&l->timers, &cl->deadline, clock_now_us(&l->clock) + (due > wall ? due - wall : 1000));
+		uint64_t least = clock_now_us(&l->clock) + 1000;
+
+		timer_arm(&l->timers, &cl->deadline, due > least ? due : least);
 	}
 }
 

@@ -376,7 +376,7 @@ static bool session_step(struct rig_session *s)
 	uint64_t deadline = pg_conn_deadline_us(s->conn);
 	enum pg_step st;
 
-	if (deadline && deadline <= WALL_US + s->r->now_us)
+	if (deadline && deadline <= s->r->now_us)
 		pg_conn_timeout(s->conn);
 	st = pg_conn_step(s->conn);
 	take_output(s);

@@ -81,7 +81,7 @@ void pg_conn_consumed(struct pg_conn *c, size_t bytes);
 /* The output drained enough that a stopped statement can go on: step it. Ask after pg_conn_consumed(). */
 bool pg_conn_unblocked(const struct pg_conn *c);
 bool pg_conn_started(const struct pg_conn *c);     /* a session, past the start-up packet */
-/* Wall clock at which the running statement times out: call pg_conn_timeout() then and step it. 0: none. */
+/* Monotonic time at which the running statement times out: call pg_conn_timeout() then and step it. 0: none. */
 uint64_t pg_conn_deadline_us(const struct pg_conn *c);
 void pg_conn_timeout(struct pg_conn *c);
 

@@ -51,14 +51,14 @@ enum step op_step(struct op *op, struct vec_batch *out, struct budget *work)
 	out->sel = NULL;
 	out->cols = NULL;
 	if (op->ex->timing)
-		t0 = access_wall_us(op->ex->access);
+		t0 = access_now_us(op->ex->access);
 	if (op->fresh) {
 		op->fresh = false;
 		op->loops++;
 	}
 	st = op->class->step(op, out, work);
 	if (op->ex->timing)
-		op->time_us += access_wall_us(op->ex->access) - t0;
+		op->time_us += access_now_us(op->ex->access) - t0;
 	if (st == STEP_MORE)
 		op->rows_out += out->n;
 	return st;

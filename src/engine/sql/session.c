@@ -313,9 +313,9 @@ enum status session_interrupted(struct sql_session *s, struct error *err)
 		return error_set(err, s->terminate, "terminating connection: %s", status_text(s->terminate));
 	if (s->cancel)
 		return error_set(err, ST_CANCELED, "canceling statement due to user request");
-	if (s->deadline_us && s->active && access_wall_us(s->access) >= s->deadline_us)
+	if (s->deadline_us && s->active && access_now_us(s->access) >= s->deadline_us)
 		return error_set(err, ST_CANCELED, "canceling statement due to statement timeout");
-	if (s->lock_deadline_us && s->active && access_wall_us(s->access) >= s->lock_deadline_us)
+	if (s->lock_deadline_us && s->active && access_now_us(s->access) >= s->lock_deadline_us)
 		return error_set(err, ST_LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout");
 	return ST_OK;
 }

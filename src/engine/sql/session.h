@@ -105,11 +105,11 @@ struct sql_session {
 	char **search_path;
 	uint32_t search_path_count;
 	uint64_t timeout_us, lock_timeout_us;
-	uint64_t lock_deadline_us;      /* wall clock; 0: not waiting for a lock, or no lock_timeout */
+	uint64_t lock_deadline_us;      /* monotonic; 0: not waiting for a lock, or no lock_timeout */
 	size_t statement_bytes;
 	bool trace;
 	struct sql_portal *active;      /* the one whose statement is open */
-	uint64_t deadline_us;           /* wall clock; 0 none */
+	uint64_t deadline_us;           /* monotonic; 0 none */
 	uint64_t sleep_until_us;        /* pg_sleep */
 	bool cancel;
 	enum status terminate;

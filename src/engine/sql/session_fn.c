@@ -291,11 +291,11 @@ static enum status wait_for(struct sql_session *s, const struct cell *args, uint
 		return st;
 	/* a deadline of its own: the loop steps us then */
 	if (s->active && !s->active->started_us) {
-		s->active->started_us = access_wall_us(s->access);
+		s->active->started_us = access_now_us(s->access);
 		if (!s->deadline_us || s->deadline_us > s->active->started_us + (uint64_t)args[1].i * 1000)
 			s->deadline_us = s->active->started_us + (uint64_t)args[1].i * 1000;
 	}
-	if (s->active && access_wall_us(s->access) >= s->active->started_us + (uint64_t)args[1].i * 1000)
+	if (s->active && access_now_us(s->access) >= s->active->started_us + (uint64_t)args[1].i * 1000)
 		return error_set(err, ST_CANCELED, "index %lld was not applied within %lld ms", (long long)args[0].i,
 				 (long long)args[1].i);
 	return ST_WAIT;
@@ -303,7 +303,7 @@ static enum status wait_for(struct sql_session *s, const struct cell *args, uint
 
 static enum status sleep_for(struct sql_session *s, double seconds, struct cell *out)
 {
-	uint64_t now = access_wall_us(s->access), due;
+	uint64_t now = access_now_us(s->access), due;
 
 	*out = (struct cell){.phys = PHYS_VAR, .var = (const uint8_t *)""};
 	if (!s->active)

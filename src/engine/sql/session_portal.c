@@ -574,7 +574,7 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 	if (s->active != p) {
 		s->active = p;
 		s->cancel = false;
-		s->deadline_us = s->timeout_us ? access_wall_us(s->access) + s->timeout_us : 0;
+		s->deadline_us = s->timeout_us ? access_now_us(s->access) + s->timeout_us : 0;
 	}
 	value_settings_use(&s->values);
 	st = session_interrupted(s, err);
@@ -603,7 +603,7 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 	if (st != ST_WAIT || !s->lock_timeout_us || !access_waits_for_lock(s->access))
 		s->lock_deadline_us = 0;
 	else if (!s->lock_deadline_us)
-		s->lock_deadline_us = access_wall_us(s->access) + s->lock_timeout_us;
+		s->lock_deadline_us = access_now_us(s->access) + s->lock_timeout_us;
 	if (st == ST_WAIT || st == ST_AGAIN)
 		return st;
 	if (st == ST_END) {

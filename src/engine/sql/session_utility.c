@@ -337,7 +337,7 @@ static enum status explain(struct sql_session *s, struct sql_portal *p, const st
 		st = portal_begin(s, p, err);
 		if (st)
 			return st;
-		u->started_us = access_wall_us(s->access);
+		u->started_us = access_now_us(s->access);
 		u->at = 1;
 	}
 	if (u->at == 1 && p->bound->stmt->analyze) {
@@ -346,7 +346,7 @@ static enum status explain(struct sql_session *s, struct sql_portal *p, const st
 			return st;
 	}
 	if (u->at == 1) {
-		uint64_t us = access_wall_us(s->access) - u->started_us;
+		uint64_t us = access_now_us(s->access) - u->started_us;
 
 		arena_reset(&p->result_arena);
 		text_result(p, 1);

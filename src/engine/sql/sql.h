@@ -56,7 +56,7 @@ char sql_session_status(const struct sql_session *s); /* 'I' idle, 'T' in a tran
 void sql_session_cancel(struct sql_session *s);       /* the running statement ends with ST_CANCELED */
 void sql_session_terminate(struct sql_session *s, enum status why); /* next step fails with why (shutdown, removal) */
 struct access *sql_session_access(struct sql_session *s);
-/* Wall clock at which the running statement wants a step even if nobody woke it: statement_timeout, pg_sleep. 0: none. */
+/* Monotonic time at which the running statement wants a step even if nobody woke it: statement_timeout, pg_sleep. 0: none. */
 uint64_t sql_session_deadline_us(const struct sql_session *s);
 
 /*

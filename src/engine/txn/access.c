@@ -475,6 +475,11 @@ uint64_t access_wall_us(const struct access *a)
 	return clock_wall_us(&a->t->clock);
 }
 
+uint64_t access_now_us(const struct access *a)
+{
+	return clock_now_us(&a->t->clock);
+}
+
 bool access_waits_for_lock(const struct access *a)
 {
 	return a->wait == WAIT_LOCK || a->wait == WAIT_INTENT;

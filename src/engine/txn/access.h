@@ -73,7 +73,8 @@ bool access_snapshot_reaches(const struct access *a, seq_index index);
 void access_set_commit_level(struct access *a, enum commit_level level);
 void access_set_read_latest(struct access *a, bool latest); /* valence.read_consistency */
 uint64_t access_transaction_time_us(const struct access *a); /* wall clock at begin, for now() */
-uint64_t access_wall_us(const struct access *a);
+uint64_t access_wall_us(const struct access *a);            /* may jump: for what is shown, never for limits */
+uint64_t access_now_us(const struct access *a);             /* monotonic, since an arbitrary start */
 bool access_waits_for_lock(const struct access *a); /* the last ST_WAIT was for another transaction's lock */
 void access_cancel(struct access *a); /* pending and later calls of this statement answer ST_CANCELED until statement_end/abort */
 

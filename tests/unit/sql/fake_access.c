@@ -32,7 +32,7 @@ struct engine {
 	VEC(struct def) defs;
 	VEC(struct seq_state) seqs;
 	VEC(struct undo) undo;
-	uint64_t version, next_rel, commits, index, now_us;
+	uint64_t version, next_rel, commits, index, now_us, wall_offset_us;
 	struct rng rng;
 	uint32_t wait_of, again_of, again_run;
 	uint8_t *turn;
@@ -118,6 +118,7 @@ void fake_turn(struct engine *e)
 }
 
 void fake_advance_us(struct engine *e, uint64_t us) { e->now_us += us; }
+void fake_set_clock(struct engine *e, int64_t by_us) { e->wall_offset_us += (uint64_t)by_us; }
 uint64_t fake_commits(const struct engine *e) { return e->commits; }
 
 static const uint8_t *turn_copy(struct engine *e, const uint8_t *p, uint32_t bytes)
@@ -418,7 +419,8 @@ void access_set_commit_level(struct access *a, enum commit_level level) { (void)
 void access_set_read_latest(struct access *a, bool latest) { (void)a; (void)latest; }
 uint64_t access_transaction_time_us(const struct access *a) { return a->begun_us; }
 bool access_waits_for_lock(const struct access *a) { (void)a; return false; }
-uint64_t access_wall_us(const struct access *a) { return a->e->now_us; }
+uint64_t access_wall_us(const struct access *a) { return a->e->now_us + a->e->wall_offset_us; }
+uint64_t access_now_us(const struct access *a) { return a->e->now_us; }
 void access_cancel(struct access *a) { a->cancel = true; }
 
 /* -- definitions -------------------------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ void fake_engine_free(struct engine *e);
 void fake_trouble(struct engine *e, uint32_t wait_one_of, uint32_t again_one_of);
 void fake_turn(struct engine *e);
 void fake_advance_us(struct engine *e, uint64_t us);
+void fake_set_clock(struct engine *e, int64_t by_us);   /* the wall clock jumps */
 uint64_t fake_commits(const struct engine *e);
 
 #endif

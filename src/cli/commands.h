@@ -10,6 +10,7 @@ int cli_cache_engine(int argc, char **argv);
 int cli_cluster(int argc, char **argv);
 int cli_catalog(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_history(int argc, char **argv);
 int sim_main(int argc, char **argv); /* src/sim */
 
 #endif

@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{"catalog", "look around in a running cluster", cli_catalog},
 	{"sim", "run simulated clusters from a seed", sim_main},
 	{"bench", "measure on this machine", cli_bench},
+	{"history", "check what clients saw against an isolation level", cli_history},
 	{"backup", "online backup of an archive", NULL},
 	{"restore", "restore a backup into an empty directory", NULL},
 	{"verify", "check every image and record of an archive", NULL},

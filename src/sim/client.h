@@ -26,7 +26,8 @@ struct load {
 	void (*event)(struct client *c, enum client_event ev);
 	bool works;             /* its clients must make progress when nothing fails */
 };
-extern const struct load load_bank, load_reader, load_keys, load_bulk, load_sequence, load_ddl, load_grow;
+extern const struct load load_bank, load_reader, load_keys, load_bulk, load_sequence, load_ddl, load_grow,
+	load_history;
 
 struct reply {
 	bool error;             /* the first one of the query */

@@ -5,7 +5,10 @@
 
 #include <stdio.h>
 
-enum fault { FAULT_CRASH, FAULT_POWER, FAULT_PAUSE, FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BREAK, FAULT_DISK, FAULT_COUNT };
+enum fault {
+	FAULT_CRASH, FAULT_POWER, FAULT_PAUSE, FAULT_PARTITION, FAULT_ONE_WAY, FAULT_BREAK, FAULT_DISK,
+	FAULT_FULL, FAULT_CLOCK, FAULT_COUNT
+};
 
 /* One timer per node brings it back; one for the network, one for the schedule. */
 struct faults {
@@ -32,6 +35,8 @@ static void back_fire(struct timer *t, void *ctx)
 	struct node *n = ctx;
 
 	(void)t;
+	if (n->full)
+		sim_disk_set_refuse(n->disk, ST_OK); /* somebody made room */
 	if (!n->up)
 		node_start(n);
 	else
@@ -157,6 +162,39 @@ static void slow_disk(struct world *w)
 	timer_arm(&w->timers, &w->faults->disk[n->number], w->now_us + length_us(w));
 }
 
+/* From now on no write gets to this disk; who relies on it must end when it notices, see fault_full_noticed(). */
+static void full_disk(struct world *w)
+{
+	struct node *n = &w->nodes[rng_below(&w->rng, w->archive_count)];
+
+	if (!n->up || n->full)
+		return;
+	world_note(w, "the disk of %s is full", n->name);
+	n->full = true;
+	sim_disk_set_refuse(n->disk, ST_DISK_FULL);
+	sim_stats.full_disks++;
+}
+
+void fault_full_noticed(struct node *n)
+{
+	world_note(n->w, "%s ends: %s", n->name, engine_error(n->engine)->message);
+	if (engine_error(n->engine)->code != ST_DISK_FULL)
+		world_violation(n->w, "%s says \"%s\" of a full disk", n->name, engine_error(n->engine)->message);
+	fault_crash(n->w, n, false, MILLIS(100) + length_us(n->w));
+}
+
+/* Somebody, or something, set it: by seconds, hours or days. */
+static void clock_jump(struct world *w, struct node *n)
+{
+	static const uint64_t most[] = {SECONDS(3), SECONDS(3600 * 2), SECONDS(86400 * 3)};
+	uint64_t by = rng_below(&w->rng, most[rng_below(&w->rng, 3)]);
+	bool back = rng_below(&w->rng, 2);
+
+	n->wall_offset_us += back ? -(int64_t)by : (int64_t)by;
+	world_note(w, "the clock of %s jumps by %s%.3f s", n->name, back ? "-" : "", (double)by / 1e6);
+	sim_stats.clock_jumps++;
+}
+
 static void all_down(struct world *w, bool power)
 {
 	for (uint32_t i = 0; i < w->node_count; i++)
@@ -199,6 +237,12 @@ static void inflict(struct faults *f)
 		break;
 	case FAULT_DISK:
 		slow_disk(w);
+		break;
+	case FAULT_FULL:
+		full_disk(w);
+		break;
+	case FAULT_CLOCK:
+		clock_jump(w, n);
 		break;
 	case FAULT_COUNT:
 		UNREACHABLE();
@@ -281,6 +325,8 @@ void faults_heal(struct faults *f)
 
 		if (n->disk)
 			sim_disk_set_slow(n->disk, 1);
+		if (n->full)
+			sim_disk_set_refuse(n->disk, ST_OK);
 		node_resume(n);
 		if (!n->up)
 			node_start(n);

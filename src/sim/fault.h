@@ -15,6 +15,8 @@ void faults_start(struct faults *f);
 void faults_heal(struct faults *f);
 /* For scenarios: crash now, start again after @down_us (0: never by itself). */
 void fault_crash(struct world *w, struct node *n, bool power, uint64_t down_us);
+/* The engine failed, as it must when its disk is full: it ends, and starts again later. */
+void fault_full_noticed(struct node *n);
 void fault_pause(struct world *w, struct node *n, uint64_t us);
 void fault_partition(struct world *w, uint64_t side_mask, uint64_t us); /* nodes of the mask against the others */
 

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "sim/load_history.h"
+
 #define LIMIT SECONDS(20)
 
 static bool ok(struct world *w, struct client *c, bool good)
@@ -40,6 +42,9 @@ bool load_setup(struct world *w, struct client *c)
 		return false;
 	for (size_t i = 0; i < sizeof definitions / sizeof definitions[0]; i++)
 		if (!ok(w, c, client_run(c, LIMIT, "%s", definitions[i])))
+			return false;
+	for (size_t i = 0; history_definitions[i]; i++)
+		if (!ok(w, c, client_run(c, LIMIT, "%s", history_definitions[i])))
 			return false;
 	x = model_txn_begin(w->model);
 	buf_init(&b, &w->mem);

@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #include "base/cover.h"
+#include "sim/load_history.h"
 #include "sim/scenario.h"
 #include "sim/sim.h"
 #include "sim/world.h"
 
 #define COVER_SEEDS 200 /* from so many random seeds on, every coverage point must have been visited */
 
-struct options { uint64_t seed, seeds; uint32_t engines; const char *scenario; bool verbose, twice; };
+struct options { uint64_t seed, seeds; uint32_t engines; const char *scenario, *history; bool verbose, twice; };
 
 static struct world *current;
 static const struct options *options;
@@ -85,6 +86,8 @@ static bool run_once(uint64_t seed, uint64_t *trace_out)
 	current = w;
 	sc->run(w);
 	good = !w->failed;
+	if (options->history && !histories_write(w->histories, options->history))
+		fprintf(stderr, "valence: cannot write %s: %s\n", options->history, strerror(errno));
 	*trace_out = w->trace;
 	if (!good) {
 		failed(w, w->violation);
@@ -124,9 +127,12 @@ static void print_statistics(void)
 	       " reads checked, %" PRIu64 " sequence values, %" PRIu64 " definitions, %" PRIu64 " connections lost, %" PRIu64
 	       " checksums, %" PRIu64 " originators\n",
 	       s->commits, s->rollbacks, s->unknown, s->reads, s->sequence_values, s->ddl, s->lost, s->checks, s->originators);
+	printf("histories: %" PRIu64 " transactions checked, %" PRIu64 " edges\n", s->history_transactions, s->history_edges);
 	printf("faults: %" PRIu64 " crashes, %" PRIu64 " power losses, %" PRIu64 " restarts, %" PRIu64 " pauses, %" PRIu64
-	       " partitions, %" PRIu64 " one-way, %" PRIu64 " broken links, %" PRIu64 " slow disks\n",
-	       s->crashes, s->power_losses, s->restarts, s->pauses, s->partitions, s->one_way, s->breaks, s->slow_disks);
+	       " partitions, %" PRIu64 " one-way, %" PRIu64 " broken links, %" PRIu64 " slow disks, %" PRIu64
+	       " full disks, %" PRIu64 " clocks set\n",
+	       s->crashes, s->power_losses, s->restarts, s->pauses, s->partitions, s->one_way, s->breaks, s->slow_disks,
+	       s->full_disks, s->clock_jumps);
 }
 
 static bool print_coverage(bool all_wanted)
@@ -160,6 +166,7 @@ static void help(FILE *to)
 	for (uint32_t i = 0; (s = scenario_at(i)); i++)
 		fprintf(to, "                     %-22s %s\n", s->name, s->help);
 	fputs("  --twice          run every seed twice and compare (otherwise the first one only)\n"
+	      "  --history FILE   write what the clients of lists and registers saw, for valence history (of the last seed)\n"
 	      "  --list           print the scenarios' names\n"
 	      "  --verbose        print all that happens\n", to);
 }
@@ -221,6 +228,10 @@ static int parse(int argc, char **argv, struct options *o)
 			if (!value || !scenario_find(value))
 				return wrong("no scenario ", value ? value : "given");
 			o->scenario = value;
+		} else if (!strcmp(a, "--history")) {
+			if (!value)
+				return wrong("--history wants a file", "");
+			o->history = value;
 		} else {
 			return wrong("no flag ", a);
 		}

@@ -9,6 +9,7 @@
 #include "base/cover.h"
 #include "sim/check.h"
 #include "sim/client.h"
+#include "sim/fault.h"
 #include "sim/model.h"
 
 #define STEPS_PER_TURN 32
@@ -189,6 +190,7 @@ void node_start(struct node *n)
 	enum status st;
 
 	ASSERT(!n->up);
+	n->full = false;
 	n->incarnation++;
 	if (n->incarnation > 1) {
 		sim_host_restart(n->host);
@@ -311,11 +313,21 @@ static uint32_t engine_turn(struct node *n)
 			n->kicked = true;
 			break;
 		}
-	if (engine_state(n->engine) == ENGINE_FAILED)
-		world_violation(n->w, "%s failed: %s", n->name, engine_error(n->engine)->message);
-	else
+	if (engine_state(n->engine) != ENGINE_FAILED)
 		model_feed(n->w->model, n);
+	else if (!n->full)
+		world_violation(n->w, "%s failed: %s", n->name, engine_error(n->engine)->message);
 	return steps;
+}
+
+/* A failed engine is a process that ends. */
+static bool ended(struct node *n)
+{
+	if (engine_state(n->engine) != ENGINE_FAILED)
+		return n->w->failed;
+	if (!n->w->failed)
+		fault_full_noticed(n);
+	return true;
 }
 
 static void spin_check(struct node *n)
@@ -340,11 +352,11 @@ void node_turn(struct node *n)
 	spin_check(n);
 	(void)timers_run(&n->timers, node_now(n));
 	steps = engine_turn(n);
-	if (w->failed)
+	if (ended(n))
 		return;
 	sessions = clients_node_turn(w->clients, n);
 	steps += engine_turn(n);
-	if (w->failed)
+	if (ended(n))
 		return;
 	after = node_applied(n);
 	if (after > before)

@@ -11,6 +11,7 @@
 #include "sim/check.h"
 #include "sim/fault.h"
 #include "sim/load.h"
+#include "sim/load_history.h"
 #include "sim/model.h"
 
 #define BOOT_LIMIT SECONDS(20)
@@ -179,7 +180,7 @@ static void verify(struct world *w, struct client *admin)
 	world_phase(w, PHASE_VERIFY);
 	checks_quiet(w->checks);
 	model_final(w->model);
-	if (!w->failed && load_verify(w, admin) && world_run_until(w, QUIET_LIMIT, all_equal, NULL)) {
+	if (!w->failed && load_verify(w, admin) && histories_verify(w, admin) && world_run_until(w, QUIET_LIMIT, all_equal, NULL)) {
 		checks_quiet(w->checks);
 		model_final(w->model);
 	}
@@ -206,12 +207,13 @@ void scenario_finish(struct world *w, struct client *admin)
 static void add_clients(struct world *w, uint32_t count)
 {
 	static const struct load *const all[] = {&load_bank, &load_reader, &load_keys, &load_bulk, &load_sequence,
-						 &load_ddl, &load_grow};
+						 &load_ddl, &load_grow, &load_history};
 	static const uint32_t weights[MOOD_COUNT][sizeof all / sizeof all[0]] = {
-		[MOOD_MIXED] = {50, 15, 18, 7, 12, 8, 2},
-		[MOOD_HOT] = {60, 10, 22, 1, 10, 1, 0},
-		[MOOD_DDL] = {8, 4, 5, 3, 4, 26, 50},
-		[MOOD_BULK] = {25, 10, 5, 45, 5, 4, 6},
+		[MOOD_MIXED] = {50, 15, 18, 7, 12, 8, 2, 25},
+		[MOOD_HOT] = {60, 10, 22, 1, 10, 1, 0, 25},
+		[MOOD_DDL] = {8, 4, 5, 3, 4, 26, 50, 5},
+		[MOOD_BULK] = {25, 10, 5, 45, 5, 4, 6, 10},
+		[MOOD_HISTORY] = {5, 0, 5, 3, 0, 3, 2, 82},
 	};
 	const uint32_t *weight = weights[w->mood];
 	uint32_t sum = 0;
@@ -463,6 +465,7 @@ const struct scenario scenarios[] = {
 	{"calm", "no faults", 0, 0, MOOD_ANY, run_calm},
 	{"hot", "many clients on a few keys", 0, 0, MOOD_HOT, run_random},
 	{"definitions", "tables are made, filled, emptied and dropped under their users", 0, 0, MOOD_DDL, run_random},
+	{"history", "lists and registers, whose history must be one of the isolation levels", 0, 0, MOOD_HISTORY, run_random},
 	{"bulk", "large commits, growth", 0, 0, MOOD_BULK, run_random},
 	{"sequence-a", "A makes a sequence, B asks for it, A dies, B goes on", 1, 3, MOOD_MIXED, run_sequence_a},
 	{"leader-kill", "the leader of three archives dies again and again", 3, 5, MOOD_ANY, run_leader_kill},

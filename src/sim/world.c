@@ -11,6 +11,7 @@
 #include "sim/check.h"
 #include "sim/client.h"
 #include "sim/fault.h"
+#include "sim/load_history.h"
 #include "sim/model.h"
 
 #define WALL_START_US UINT64_C(1790000000000000) /* some day */
@@ -98,6 +99,10 @@ static void choose_mood(struct world *w)
 		w->hot_percent = 60 + (uint32_t)rng_below(&w->rng, 40);
 		w->hot_keys = 2 + (uint32_t)rng_below(&w->rng, 4);
 		w->run_us = w->run_us / 6 + SECONDS(1);
+	} else if (w->mood == MOOD_HISTORY) {
+		w->pace = 1;
+		w->hot_percent = 50;
+		w->run_us = w->run_us / 4 + SECONDS(1);
 	} else if (w->mood == MOOD_DDL) {
 		w->pace = 1;
 		w->impatient_permille = 50;
@@ -151,6 +156,7 @@ struct world *world_new(const struct world_config *cfg)
 	w->model = model_new(w);
 	w->checks = checks_new(w);
 	w->clients = clients_new(w);
+	w->histories = histories_new(w);
 	w->faults = faults_new(w); /* a scenario may change how many there are of what */
 	for (uint32_t i = 0; i < w->node_count; i++)
 		node_init(w, &w->nodes[i], i, i < w->archive_count);
@@ -168,6 +174,7 @@ void world_free(struct world *w)
 		if (w->nodes[i].up)
 			node_crash(&w->nodes[i], false);
 	clients_free(w->clients);
+	histories_free(w->histories);
 	for (uint32_t i = 0; i < w->node_count; i++)
 		node_fini(&w->nodes[i]);
 	faults_free(w->faults);

@@ -33,6 +33,7 @@ struct model;
 struct checks;
 struct clients;
 struct faults;
+struct histories;
 
 /* One machine: its address and disk outlive its engines. */
 struct node {
@@ -40,6 +41,7 @@ struct node {
 	uint32_t number;             /* place in world.nodes */
 	char name[16], address[32];
 	bool archive, up, paused, kicked;
+	bool full;                   /* its disk refuses to write: its engine must fail, and nothing else */
 	uint32_t incarnation;
 	struct sim_host *host;
 	struct sim_disk *disk;       /* archives */
@@ -61,16 +63,16 @@ struct node {
 
 struct world_stats {
 	uint64_t simulated_us, turns, commits, rollbacks, unknown, refused, reads, lost, ddl, sequence_values, checks, records,
-		originators, worlds;
-	uint64_t crashes, power_losses, pauses, partitions, one_way, breaks, slow_disks, restarts;
+		originators, worlds, history_transactions, history_edges;
+	uint64_t crashes, power_losses, pauses, partitions, one_way, breaks, slow_disks, restarts, full_disks, clock_jumps;
 };
 extern struct world_stats sim_stats; /* of all worlds of this process */
 
 /*
  * What the clients of a cluster mostly do. Calm ones are many and short; hot ones have many clients on a few keys, who do not
- * think; in the others definitions come and go under their users, or tables grow.
+ * think; in the others definitions come and go under their users, or tables grow, or many write a history.
  */
-enum mood { MOOD_MIXED, MOOD_HOT, MOOD_DDL, MOOD_BULK, MOOD_COUNT, MOOD_ANY = MOOD_COUNT };
+enum mood { MOOD_MIXED, MOOD_HOT, MOOD_DDL, MOOD_BULK, MOOD_HISTORY, MOOD_COUNT, MOOD_ANY = MOOD_COUNT };
 enum phase { PHASE_BOOT, PHASE_SETUP, PHASE_RUN, PHASE_HEALED, PHASE_QUIET, PHASE_VERIFY, PHASE_DONE };
 
 struct world_config {
@@ -106,6 +108,7 @@ struct world {
 	struct checks *checks;
 	struct clients *clients;
 	struct faults *faults;
+	struct histories *histories;
 	uint64_t trace;              /* hash of all that happened */
 	uint64_t check_at;           /* turn at which atoms are compared next */
 	char (*ring)[RING_LINE_BYTES];

@@ -40,6 +40,7 @@
 	X(PAYLOAD_PRUNED, 1, "a batch was sent without payloads that nobody there wanted")        \
 	X(PAYLOADS_PULLED, 1, "apply waited for a payload that was not sent")                  \
 	X(REPLAY_PULLED, 1, "a fetched copy waited for payloads that were not sent")           \
+	X(PULL_LEADER, 1, "a payload came from whoever leads, asked without a name")              \
 	X(PULL_NOT_HERE, 1, "a payload was asked of somebody who had not got it")              \
 	X(PULL_LATER, 0, "a payload was asked of an archive that had read enough for now")        \
 	X(APPLY_PAUSED, 1, "apply of one record took more than one turn")                      \

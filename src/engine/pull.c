@@ -1,11 +1,12 @@
 /*
  * pull.c - payloads that were not sent, and are needed after all (engine; P7, ADR 10).
  *
- * Who is next below an archive asks that first; others ask their parent, which may have been sent what is wanted, and then the
- * archives, one at a time. An answer gives what the one asked has in its window, or an archive in its journal, up to a bound,
- * and says of others that they are not there. An archive that has read from its journal as much as it may between two ticks
- * answers after the next one: it has them. What comes is held against the header's checksum. While a record that is next to apply lacks its payload, apply
- * stands still and everything else goes on.
+ * Who is next below an archive asks that first; others ask their parent, which may have been sent what is wanted, then the
+ * archives, one at a time, and at last whoever leads: an archive that started again has an id that stands in the log behind what
+ * waits here, and under its old one it is never found. An answer gives what the one asked has in its window, or an archive in its
+ * journal, up to a bound, and says of others that they are not there. An archive that has read from its journal as much as it may
+ * between two ticks answers after the next one: it has them. What comes is held against the header's checksum. While a
+ * record that is next to apply lacks its payload, apply stands still and everything else goes on.
  */
 #include "base/cover.h"
 #include "engine/engine_int.h"
@@ -32,6 +33,8 @@ static uint32_t targets(struct engine *e, engine_id out[PULL_TARGETS])
 		if (m->kind == ENGINE_ARCHIVE && m->id != e->self && m->id != parent)
 			out[n++] = m->id;
 	}
+	if (n < PULL_TARGETS)
+		out[n++] = ENGINE_LEADER;
 	return n;
 }
 
@@ -315,14 +318,15 @@ void pull_answered(struct engine *e, engine_id from, struct reader *r)
 	if (r->bad)
 		log_event(e->log, LOG_ENGINE, LOG_WARN, "bad payloads", "from=%llu", (unsigned long long)from);
 	if (came) {
+		COVER_IF(p->from == ENGINE_LEADER && !m, PULL_LEADER);
 		p->in_vain = 0;
 		p->gone = false;
 		p->asked_us = p->since_us = engine_now(e);
 		txns_payloads_came(e->txns);
 	}
-	if (from != p->from)
+	if (from != p->from && (p->from != ENGINE_LEADER || relay_parent(e->relay) == from))
 		return; /* late: somebody else is asked by now */
-	p->gone = p->gone || (absent && m && m->kind == ENGINE_ARCHIVE);
+	p->gone = p->gone || (absent && (m ? m->kind == ENGINE_ARCHIVE : p->from == ENGINE_LEADER));
 	if (absent || r->bad) {
 		p->at++;
 		p->in_vain++;

@@ -635,9 +635,10 @@ static void run_fetch_pull(struct world *w)
 
 /*
  * G, below another cache, has a copy. Its parent falls silent towards it while the table is written, and is then killed. Whoever
- * is G's next parent had nobody who wanted the payloads.
+ * is G's next parent had nobody who wanted the payloads. @archive: the only archive starts again meanwhile, so the one that has them
+ * has an id that G does not know yet.
  */
-static void new_parent(struct world *w, int number)
+static void new_parent(struct world *w, int number, bool archive)
 {
 	struct node *a = &w->nodes[0], *g = NULL, *p = NULL;
 	struct client *ca = client_on(w, a), *cg;
@@ -666,8 +667,14 @@ static void new_parent(struct world *w, int number)
 	for (int i = 0; i < 5 && !w->failed; i++)
 		(void)fill(w, ca, table, 1000 + i * 10, 5, true);
 	fault_crash(w, p, false, MILLIS(3000));
+	if (archive) {
+		client_hang_up(ca);
+		fault_crash(w, a, false, MILLIS(100));
+	}
 	world_run_for(w, MILLIS(2000));
 	sim_net_block(w->net, p->host, g->host, false);
+	if (archive && !said(w, ca, client_run_on(ca, LIMIT, a)))
+		return;
 	if (!world_run_until(w, SECONDS(20), scenario_all_ready, NULL))
 		world_violation(w, "%s is no member again", p->name);
 	(void)fill(w, ca, table, 2000, 5, true);
@@ -678,19 +685,29 @@ static void new_parent(struct world *w, int number)
 	client_hang_up(cg);
 }
 
-static void run_new_parent(struct world *w)
+static void new_parents(struct world *w, bool archive, enum cover_point point)
 {
-	uint64_t before = cover_counts[COVER_PULL_NOT_HERE];
+	uint64_t before = cover_counts[point];
 	struct client *admin;
 
 	w->fan_out = 2;
 	w->multicast = false;
 	w->direct_links = 0;
 	admin = scenario_prepare(w);
-	for (int i = 0; admin && i < 12 && !w->failed && cover_counts[COVER_PULL_NOT_HERE] == before; i++)
-		new_parent(w, i);
-	if (admin && met(w, COVER_PULL_NOT_HERE, before))
+	for (int i = 0; admin && i < 12 && !w->failed && cover_counts[point] == before; i++)
+		new_parent(w, i, archive);
+	if (admin && met(w, point, before))
 		scenario_finish(w, admin);
+}
+
+static void run_new_parent(struct world *w)
+{
+	new_parents(w, false, COVER_PULL_NOT_HERE);
+}
+
+static void run_new_archive(struct world *w)
+{
+	new_parents(w, true, COVER_PULL_LEADER);
 }
 
 const struct scenario scenarios_rare[] = {
@@ -704,5 +721,6 @@ const struct scenario scenarios_rare[] = {
 	{"late-interest", "a record's payload was not sent to who has got a copy since", 1, 4, MOOD_MIXED, run_late_interest},
 	{"fetch-pull", "a fetched copy needs payloads that were not sent", 1, 4, MOOD_MIXED, run_fetch_pull},
 	{"new-parent", "the next parent was not sent what its new child needs", 1, 8, MOOD_MIXED, run_new_parent},
+	{"new-archive", "the same, and who has it started again under another id", 1, 8, MOOD_MIXED, run_new_archive},
 	{NULL, NULL, 0, 0, MOOD_ANY, NULL},
 };

@@ -400,6 +400,38 @@ static void test_txns_failover_time(void)
 	end();
 }
 
+/*
+ * What the leader answered to a statement that was cancelled meanwhile is not taken for the next one's: that begins after more was
+ * acknowledged, and must see it or wait (P26).
+ */
+static void test_txns_latest_cancelled(void)
+{
+	struct rig_session *s = begin(1, 2), *o = rig_session(&r, 2);
+
+	CU_ASSERT_STRING_EQUAL(rig_sql(o, "set valence.read_consistency = 'latest'"), "");
+	for (int block = 0; block < 2; block++) { /* also within a transaction, of which a savepoint is kept */
+		CU_ASSERT_STRING_EQUAL(rig_sql(o, "set statement_timeout = 40"), "");
+		CU_ASSERT_STRING_EQUAL(rig_sql(o, block ? "begin; savepoint p" : "select count(*) from t"), block ? "" : "3\n");
+		CU_ASSERT(rig_quiet(&r));
+		sim_net_block(r.net, r.at[0].host, r.at[2].host, true);
+		CU_ASSERT(!strncmp(rig_sql(o, "select count(*) from t"), "57014", 5));
+		sim_net_heal(r.net);
+		CU_ASSERT(rig_until(&r, 2000, NULL, NULL)); /* the answer comes */
+		if (block)
+			CU_ASSERT_STRING_EQUAL(rig_sql(o, "rollback to p"), "");
+		sim_net_block(r.net, r.at[0].host, r.at[2].host, true);
+		CU_ASSERT_STRING_EQUAL(rig_sql(s, block ? "insert into t values (5, 'e')" : "insert into t values (4, 'd')"), "");
+		CU_ASSERT(!strncmp(rig_sql(o, "select count(*) from t"), "57014", 5));
+		sim_net_heal(r.net);
+		CU_ASSERT(rig_until(&r, 60000, NULL, NULL));
+		if (block)
+			CU_ASSERT_STRING_EQUAL(rig_sql(o, "rollback"), "");
+		CU_ASSERT_STRING_EQUAL(rig_sql(o, "reset statement_timeout"), "");
+		CU_ASSERT_STRING_EQUAL(rig_sql(o, "select count(*) from t"), block ? "5\n" : "4\n");
+	}
+	end();
+}
+
 void suite_cluster_txns(void)
 {
 	CU_pSuite suite = CU_add_suite("cluster_txns", NULL, NULL);
@@ -418,4 +450,5 @@ void suite_cluster_txns(void)
 	CU_ADD_TEST(suite, test_txns_grants_forgotten);
 	CU_ADD_TEST(suite, test_txns_made_ahead_destroyed);
 	CU_ADD_TEST(suite, test_txns_failover_time);
+	CU_ADD_TEST(suite, test_txns_latest_cancelled);
 }

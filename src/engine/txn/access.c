@@ -212,6 +212,7 @@ void access_begin(struct access *a, enum isolation iso, bool read_only)
 	list_push_back(&t->txns, &x->all);
 	a->txn = x;
 	a->canceled = false;
+	a->latest_request = 0; /* an answer to a statement that was cancelled is too old for the next */
 	a->need_applied = 0;
 	a->savepoints.count = 0;
 }
@@ -369,6 +370,7 @@ void access_statement_abort(struct access *a)
 	grants_call_free(a->t, x);
 	intent_give_up(a->t, x);
 	x->use_wait_us = 0;
+	a->latest_request = 0;
 	snapshot_end(x);
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
 }
@@ -429,6 +431,7 @@ void access_rollback_to(struct access *a, uint32_t n)
 
 	ASSERT(n && n <= a->savepoints.count);
 	s = a->savepoints.at[n - 1];
+	a->latest_request = 0;
 	grants_call_free(a->t, a->txn);
 	intent_give_up(a->t, a->txn);
 	COVER_IF(overlay_mark(&a->txn->overlay) != s.overlay_mark, SAVEPOINT_UNDONE);

@@ -51,7 +51,7 @@
 	X(DEADLOCK_VICTIM, 1, "a deadlock was ended")                                          \
 	X(GRANT_WAIT, 1, "a grant had to wait")                                                \
 	X(GRANT_REMOTE, 1, "a grant came from another engine")                                 \
-	X(GRANT_EARLY, 1, "a row was granted before its last change was decided")              \
+	X(GRANT_INHERITED, 1, "a row was granted before its last change was decided")              \
 	X(INTENT_DRAIN, 1, "an intent waited for older uses of a relation")                    \
 	X(CHECKPOINT, 1, "a checkpoint was completed")                                         \
 	X(CHECKPOINT_RESTART, 1, "an archive started from a checkpoint")                       \

@@ -154,7 +154,7 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"rollbacks_total", (double)s->rollbacks, "transactions rolled back"},
 		{"restarts_total", (double)s->restarts, "statements run anew on a newer snapshot"},
 		{"grants_local_total", (double)s->grants_local, "grants that this engine gave itself"},
-		{"grants_early_total", (double)s->grants_early, "transactions from which a row was taken before they were decided"},
+		{"grants_inherited_total", (double)s->grants_inherited, "transactions from which a row was taken before they were decided"},
 		{"grants_remote_total", (double)s->grants_remote, "grants asked of other engines"},
 		{"deadlocks_total", (double)s->deadlocks, "deadlocks found"},
 		{"fetches_total", (double)s->fetches, "atoms fetched from other engines"},

@@ -466,7 +466,7 @@ static enum status fast_phase(struct sql_session *s, struct sql_portal *p, const
 	case FAST_USE:
 		return access_use(s->access, f->table->id, f->kind != FAST_SELECT, err);
 	case FAST_BEGIN:
-		access_statement_early(s->access, f->kind == FAST_UPDATE && s->block == BLOCK_IMPLICIT);
+		access_statement_inherits(s->access, f->kind == FAST_UPDATE && s->block == BLOCK_IMPLICIT);
 		st = access_statement_begin(s->access, err);
 		if (!st) {
 			s->txn_ran = true;

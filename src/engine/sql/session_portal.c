@@ -318,7 +318,7 @@ enum status portal_begin(struct sql_session *s, struct sql_portal *p, struct err
 			p->phase = PORTAL_SNAPSHOT;
 			break;
 		case PORTAL_SNAPSHOT:
-			access_statement_early(s->access, s->block == BLOCK_IMPLICIT && root && root->writes && !root->has_rows &&
+			access_statement_inherits(s->access, s->block == BLOCK_IMPLICIT && root && root->writes && !root->has_rows &&
 							      root->plan->kind == PLAN_MODIFY &&
 							      root->plan->modify->kind != Q_INSERT);
 			st = access_statement_begin(s->access, err);

@@ -139,8 +139,8 @@ static void txn_free(struct txns *t, struct txn *x)
 	VEC_FINI(t->mem, &x->intents);
 	VEC_FINI(t->mem, &x->ddl);
 	VEC_FINI(t->mem, &x->pre_created);
-	VEC_FINI(t->mem, &x->early);
-	VEC_FINI(t->mem, &x->early_rows);
+	VEC_FINI(t->mem, &x->inherits);
+	VEC_FINI(t->mem, &x->inherited_rows);
 	overlay_fini(&x->overlay);
 	arena_fini(&x->arena);
 	list_remove(&x->all);
@@ -308,7 +308,7 @@ enum status access_statement_begin(struct access *a, struct error *err)
 		error_set(err, ST_NOT_MEMBER, "this engine is not a member of the cluster");
 		return ST_NOT_MEMBER;
 	}
-	if (early_open(x)) /* else it might see one change of a transaction and miss another */
+	if (inherit_open(x)) /* else it might see one change of a transaction and miss another */
 		return access_wait(a, WAIT_APPLIED, txns_applied(a->t) + 1);
 	if (!x->has_snapshot || x->iso == ISOLATION_READ_COMMITTED) {
 		st = snapshot_take(a, err);
@@ -323,9 +323,9 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	return ST_OK;
 }
 
-void access_statement_early(struct access *a, bool early)
+void access_statement_inherits(struct access *a, bool may)
 {
-	a->early = early;
+	a->may_inherit = may;
 }
 
 void access_statement_see_own(struct access *a)
@@ -389,7 +389,7 @@ enum status access_statement_restart(struct access *a, struct error *err)
 	COVER(STATEMENT_RESTART);
 	a->row_too_large = false;
 	roll_back_to(a, a->stmt_mark, a->stmt_ddl);
-	early_push(a);
+	inherit_push(a);
 	x->stmt++;
 	return ST_OK;
 }

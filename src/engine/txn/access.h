@@ -51,7 +51,7 @@ MUST_CHECK enum status access_statement_begin(struct access *a, struct error *er
  * Before it begins: nothing is told of this statement before the commit of its transaction is decided (it answers no rows,
  * and commits by itself), so it may build on changes of transactions of this engine that are submitted and not decided.
  */
-void access_statement_early(struct access *a, bool early);
+void access_statement_inherits(struct access *a, bool may);
 void access_statement_see_own(struct access *a); /* what it wrote so far is seen by its reads from here on */
 void access_statement_end(struct access *a);     /* it succeeded: its writes stay */
 void access_statement_abort(struct access *a);   /* its writes go; locks stay until the end */

@@ -306,7 +306,7 @@ static void commit_done(struct txns *t, struct submission *s, enum verdict v, en
 	struct txn *x = s->ctx;
 
 	grants_over(t, x, index);
-	early_decided(t, x, v == VERDICT_OK);
+	inherit_decided(t, x, v == VERDICT_OK);
 	if (v != VERDICT_OK && index) /* its intents stay open, and leaves made ahead stay, unless it says so */
 		ddl_rolled_back(t, x);
 	x->commit->decided = true;
@@ -346,7 +346,7 @@ static enum status send_commit(struct access *a, struct error *err)
 		r.touch_count = w->all.count;
 		memcpy(r.touches, w->all.at, w->all.count * sizeof r.touches[0]);
 	}
-	if (!early_merge(x, &r))
+	if (!inherit_merge(x, &r))
 		return access_wait(a, WAIT_APPLIED, txns_applied(t) + 1);
 	s = txns_submit(t, &r, &w->payload);
 	s->done = commit_done;
@@ -354,7 +354,7 @@ static enum status send_commit(struct access *a, struct error *err)
 	x->state = TXN_SUBMITTED;
 	w->stage = COMMIT_SENT;
 	buf_reset(&w->payload);
-	early_submitted(t, x, &r);
+	inherit_submitted(t, x, &r);
 	return ST_OK;
 }
 

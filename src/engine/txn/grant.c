@@ -406,7 +406,7 @@ struct served {
 	uint64_t request, start_us;
 	seq_index need;
 	bool nowait, granted;
-	bool early;              /* own, all rows: it goes on beside those who are only to be decided (early.c) */
+	bool early;              /* own, all rows: it goes on beside those who are only to be decided (inherit.c) */
 	enum row_lock mode;
 	uint8_t stage;
 	uint32_t count;
@@ -542,7 +542,7 @@ static void served_granted(struct txns *t, struct served *s)
 
 		put_u64(&values, item_value(t, key, len, s->from));
 		if (s->early && (x = txns_find(t, s->txn)))
-			early_granted(t, x, key, len);
+			inherit_granted(t, x, key, len);
 	}
 	answer(t, s, ST_OK, &values);
 	buf_fini(&values);
@@ -585,7 +585,7 @@ static bool served_early(struct txns *t, const struct served *s)
 	struct reader r = reader_init(s->items, s->items_bytes);
 	const struct txn *x = s->from == t->self ? txns_find(t, s->txn) : NULL;
 
-	if (!x || !early_may_take(x))
+	if (!x || !inherit_may_take(x))
 		return false;
 	for (uint32_t i = 0; i < s->count; i++) {
 		uint32_t len;

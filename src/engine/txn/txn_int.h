@@ -49,8 +49,8 @@ struct ddl_change {               /* own definitions, newest last */
 	const struct sequence_def *old_sequence;
 };
 
-struct early_dep { txn_id of; bool decided; const struct record *header; }; /* a row came from it before it was decided */
-struct early_row { rel_id table, storage; row_id row; struct cell *cells; uint32_t cell_count; }; /* with what it set */
+struct inheritance { txn_id of; bool decided; const struct record *header; }; /* a row came from it before it was decided */
+struct inherited_row { rel_id table, storage; row_id row; struct cell *cells; uint32_t cell_count; }; /* with what it set */
 
 struct txn {
 	struct list all;          /* txns.txns */
@@ -82,9 +82,9 @@ struct txn {
 	uint64_t use_wait_us;     /* since when it waits for a relation; 0 not */
 	const struct record *sent; /* it passes its locks on: the header of its record */
 	bool passed_on;           /* somebody has one */
-	bool early_fresh;         /* it inherited a row, and its statement has not run anew since */
-	VEC(struct early_dep) early;
-	VEC(struct early_row) early_rows;
+	bool inherited_fresh;     /* it inherited a row, and its statement has not run anew since */
+	VEC(struct inheritance) inherits;
+	VEC(struct inherited_row) inherited_rows;
 	struct grant_call *call;  /* under way; one at a time */
 	struct commit_work *commit;
 	struct intent_call *intent;
@@ -102,7 +102,7 @@ struct access {
 	struct list waiting;      /* in one of txns.waiting while it waits */
 	struct list later;        /* in txns.later: to be woken in the next turn */
 	bool canceled, latest, row_too_large; /* row_too_large: this statement put one that no record could take */
-	bool early;               /* its statement may have rows of transactions that are not decided yet */
+	bool may_inherit;         /* its statement may have rows of transactions that are not decided yet */
 	struct txn *txn;
 	uint32_t stmt_mark;       /* overlay mark at the statement's beginning */
 	uint32_t stmt_ddl;
@@ -274,14 +274,14 @@ void grants_release(struct txns *t, struct txn *x); /* the transaction rolled ba
 void grants_over(struct txns *t, struct txn *x, seq_index index); /* its commit record was applied here, or void */
 void grants_call_free(struct txns *t, struct txn *x);
 
-/* early.c: rows of submitted transactions go on to others of this engine */
-void early_submitted(struct txns *t, struct txn *x, const struct record *r);
-void early_decided(struct txns *t, const struct txn *x, bool committed);
-bool early_may_take(const struct txn *y);
-void early_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t key_len); /* of a row, here */
-void early_push(struct access *a);
-bool early_open(const struct txn *y); /* who gave it a row may yet turn out to be void */
-bool early_merge(const struct txn *y, struct record *r); /* false: no room, wait until those are decided */
+/* inherit.c: rows of submitted transactions go on to others of this engine */
+void inherit_submitted(struct txns *t, struct txn *x, const struct record *r);
+void inherit_decided(struct txns *t, const struct txn *x, bool committed);
+bool inherit_may_take(const struct txn *y);
+void inherit_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t key_len); /* of a row, here */
+void inherit_push(struct access *a);
+bool inherit_open(const struct txn *y); /* who gave it a row may yet turn out to be void */
+bool inherit_merge(const struct txn *y, struct record *r); /* false: no room, wait until those are decided */
 
 /* parts.c: parts of a commit that are not here (P7) */
 void parts_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);

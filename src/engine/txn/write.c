@@ -58,8 +58,8 @@ enum status access_lock_rows(struct access *a, const struct table_def *t, const 
 		return changed_since(a, err);
 	if (st)
 		return st;
-	if (x->early_fresh) {
-		x->early_fresh = false;
+	if (x->inherited_fresh) {
+		x->inherited_fresh = false;
 		return changed_since(a, err);
 	}
 	if (newest > x->snapshot) {

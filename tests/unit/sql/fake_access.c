@@ -342,10 +342,10 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	return ST_OK;
 }
 
-void access_statement_early(struct access *a, bool early)
+void access_statement_inherits(struct access *a, bool may)
 {
 	(void)a;
-	(void)early;
+	(void)may;
 }
 
 void access_statement_see_own(struct access *a)

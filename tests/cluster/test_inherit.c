@@ -1,5 +1,5 @@
 /*
- * test_early.c - rows of transactions that are submitted and not decided yet (adr/0014), on whole engines.
+ * test_inherit.c - rows of transactions that are submitted and not decided yet (adr/0014), on whole engines.
  */
 #include <CUnit/CUnit.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static void end(void)
 
 static uint64_t early(void)
 {
-	return txns_stats(engine_txns(r.at[1].engine))->grants_early;
+	return txns_stats(engine_txns(r.at[1].engine))->grants_inherited;
 }
 
 /* All at once: who comes second is there before the log has decided about the first. */
@@ -46,7 +46,7 @@ static void all(const char *a, const char *b, const char *c, const char *d)
 	}
 }
 
-static void test_early_counter(void)
+static void test_inherit_counter(void)
 {
 	uint64_t before;
 	seq_index index;
@@ -65,7 +65,7 @@ static void test_early_counter(void)
 }
 
 /* The condition is asked again of what was inherited, and what is found then may be nothing. */
-static void test_early_condition(void)
+static void test_inherit_condition(void)
 {
 	uint64_t before;
 
@@ -85,7 +85,7 @@ static void test_early_condition(void)
 }
 
 /* What is told before a commit is never of a change that is not decided. */
-static void test_early_blocks(void)
+static void test_inherit_blocks(void)
 {
 	uint64_t before;
 
@@ -107,7 +107,7 @@ static void test_early_blocks(void)
 }
 
 /* Several statements of one message are one transaction: those behind the first see all that it built on. */
-static void test_early_later_statement(void)
+static void test_inherit_later_statement(void)
 {
 	uint64_t before;
 
@@ -126,7 +126,7 @@ static void test_early_later_statement(void)
 }
 
 /* The only archive dies with a row of transactions on their way: of each all or nothing, and none without those before it. */
-static void test_early_crash(void)
+static void test_inherit_crash(void)
 {
 	const char *text;
 
@@ -145,13 +145,13 @@ static void test_early_crash(void)
 	end();
 }
 
-void suite_cluster_early(void)
+void suite_cluster_inherit(void)
 {
-	CU_pSuite suite = CU_add_suite("cluster_early", NULL, NULL);
+	CU_pSuite suite = CU_add_suite("cluster_inherit", NULL, NULL);
 
-	CU_ADD_TEST(suite, test_early_counter);
-	CU_ADD_TEST(suite, test_early_condition);
-	CU_ADD_TEST(suite, test_early_blocks);
-	CU_ADD_TEST(suite, test_early_later_statement);
-	CU_ADD_TEST(suite, test_early_crash);
+	CU_ADD_TEST(suite, test_inherit_counter);
+	CU_ADD_TEST(suite, test_inherit_condition);
+	CU_ADD_TEST(suite, test_inherit_blocks);
+	CU_ADD_TEST(suite, test_inherit_later_statement);
+	CU_ADD_TEST(suite, test_inherit_crash);
 }

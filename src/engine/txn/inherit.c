@@ -1,5 +1,5 @@
 /*
- * early.c - what a submitted transaction has locked goes on to the next one before the log has decided (engine/txn;
+ * inherit.c - what a submitted transaction has locked goes on to the next one before the log has decided (engine/txn;
  * adr/0014).
  *
  * From its submission on only the log ends a transaction, and it comes before all that this engine submits later (P4). So
@@ -9,12 +9,12 @@
  * times in one batch, instead of once for each flush of a journal.
  *
  * Who has a row so goes on as after any change of it: the statement runs anew, now with the values inherited. Only
- * statements of which nothing is told before their commit is decided may (access_statement_early).
+ * statements of which nothing is told before their commit is decided may (access_statement_inherits).
  */
 #include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
-#define EARLY_ROWS_MAX 64 /* that a transaction has changed: with more of them it waits for the log, as the next one does */
+#define INHERIT_ROWS_MAX 64 /* that a transaction has changed: with more of them it waits for the log, as the next one does */
 
 /* -- who passes its locks on --------------------------------------------------------------------------- */
 
@@ -33,7 +33,7 @@ static bool may_pass(const struct txn *x, const struct record *r)
 		size_t index_at = 0;
 
 		rows += tab->changed_count;
-		if (rows > EARLY_ROWS_MAX)
+		if (rows > INHERIT_ROWS_MAX)
 			return false;
 		while (tab->changed_count && (i = map_next(&x->overlay.indexes, &index_at)))
 			if (((const struct overlay_index *)i->value)->table == tab->table)
@@ -45,7 +45,7 @@ static bool may_pass(const struct txn *x, const struct record *r)
 	return rows > 0;
 }
 
-void early_submitted(struct txns *t, struct txn *x, const struct record *r)
+void inherit_submitted(struct txns *t, struct txn *x, const struct record *r)
 {
 	struct record *header;
 
@@ -58,17 +58,17 @@ void early_submitted(struct txns *t, struct txn *x, const struct record *r)
 	lock_pass_owner(t->locks, t->self, x->id);
 }
 
-void early_decided(struct txns *t, const struct txn *x, bool committed)
+void inherit_decided(struct txns *t, const struct txn *x, bool committed)
 {
 	if (!x->passed_on)
 		return;
 	LIST_FOREACH(it, &t->txns) {
 		struct txn *y = CONTAINER_OF(it, struct txn, all);
 
-		for (size_t i = 0; i < y->early.count; i++) {
-			if (y->early.at[i].of != x->id)
+		for (size_t i = 0; i < y->inherits.count; i++) {
+			if (y->inherits.at[i].of != x->id)
 				continue;
-			y->early.at[i].decided = true;
+			y->inherits.at[i].decided = true;
 			if (!committed && y->state != TXN_SUBMITTED)
 				y->doomed = true; /* its record would be void */
 		}
@@ -77,16 +77,16 @@ void early_decided(struct txns *t, const struct txn *x, bool committed)
 
 /* -- who takes them ------------------------------------------------------------------------------------- */
 
-bool early_may_take(const struct txn *y)
+bool inherit_may_take(const struct txn *y)
 {
-	return y->a && y->a->early && y->iso == ISOLATION_READ_COMMITTED && y->state == TXN_ACTIVE && !y->wrote &&
+	return y->a && y->a->may_inherit && y->iso == ISOLATION_READ_COMMITTED && y->state == TXN_ACTIVE && !y->wrote &&
 	       y->a->stmt_mark == 0 && !y->ddl.count && !y->a->savepoints.count;
 }
 
 static bool inherited(const struct txn *y, rel_id storage, row_id row)
 {
-	for (size_t i = 0; i < y->early_rows.count; i++)
-		if (y->early_rows.at[i].storage == storage && y->early_rows.at[i].row == row)
+	for (size_t i = 0; i < y->inherited_rows.count; i++)
+		if (y->inherited_rows.at[i].storage == storage && y->inherited_rows.at[i].row == row)
 			return true;
 	return false;
 }
@@ -95,7 +95,7 @@ static void inherit_row(struct txns *t, struct txn *y, const struct txn *x, rel_
 {
 	struct overlay_table *tab = overlay_table((struct overlay *)&x->overlay, storage);
 	const struct overlay_row *r = tab ? overlay_row(tab, row) : NULL;
-	struct early_row mine = {.storage = storage, .row = row};
+	struct inherited_row mine = {.storage = storage, .row = row};
 
 	if (!r || !r->newest || inherited(y, storage, row))
 		return;
@@ -108,14 +108,14 @@ static void inherit_row(struct txns *t, struct txn *y, const struct txn *x, rel_
 		if (mine.cells[i].phys == PHYS_VAR && !mine.cells[i].null)
 			mine.cells[i].var = arena_dup(&y->arena, mine.cells[i].var, mine.cells[i].bytes);
 	}
-	VEC_PUSH(t->mem, &y->early_rows, mine);
-	y->early_fresh = true;
+	VEC_PUSH(t->mem, &y->inherited_rows, mine);
+	y->inherited_fresh = true;
 }
 
-void early_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t key_len)
+void inherit_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t key_len)
 {
 	struct lock_owner_id before = lock_passed_by(t->locks, key, key_len, t->self, y->id);
-	struct early_dep dep = {.of = before.txn};
+	struct inheritance dep = {.of = before.txn};
 	struct txn *x;
 	struct record *header;
 	rel_id storage;
@@ -128,36 +128,36 @@ void early_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t k
 	memcpy(&storage, key + 1, 8);
 	memcpy(&row, key + 9, 8);
 	inherit_row(t, y, x, storage, row);
-	for (size_t i = 0; i < y->early.count; i++)
-		if (y->early.at[i].of == x->id)
+	for (size_t i = 0; i < y->inherits.count; i++)
+		if (y->inherits.at[i].of == x->id)
 			return;
 	header = ARENA_NEW(&y->arena, struct record);
 	*header = *x->sent;
 	dep.header = header;
-	VEC_PUSH(t->mem, &y->early, dep);
+	VEC_PUSH(t->mem, &y->inherits, dep);
 	x->passed_on = true;
-	t->stats.grants_early++;
-	COVER(GRANT_EARLY);
+	t->stats.grants_inherited++;
+	COVER(GRANT_INHERITED);
 }
 
 /* The statement runs anew: first of all its transaction has changed what it inherited. */
-void early_push(struct access *a)
+void inherit_push(struct access *a)
 {
 	struct txn *y = a->txn;
 
 	if (a->stmt_mark)
 		return; /* an earlier statement's, still there */
-	for (size_t i = 0; i < y->early_rows.count; i++) {
-		const struct early_row *r = &y->early_rows.at[i];
+	for (size_t i = 0; i < y->inherited_rows.count; i++) {
+		const struct inherited_row *r = &y->inherited_rows.at[i];
 
 		overlay_update(&y->overlay, r->table, r->storage, y->stmt, r->row, r->cells, r->cell_count);
 	}
 }
 
-bool early_open(const struct txn *y)
+bool inherit_open(const struct txn *y)
 {
-	for (size_t i = 0; i < y->early.count; i++)
-		if (!y->early.at[i].decided)
+	for (size_t i = 0; i < y->inherits.count; i++)
+		if (!y->inherits.at[i].decided)
 			return true;
 	return false;
 }
@@ -192,12 +192,12 @@ static bool add_touch(struct record *r, struct touch touch)
 	return true;
 }
 
-bool early_merge(const struct txn *y, struct record *r)
+bool inherit_merge(const struct txn *y, struct record *r)
 {
-	for (size_t k = 0; k < y->early.count; k++) {
-		const struct record *h = y->early.at[k].header;
+	for (size_t k = 0; k < y->inherits.count; k++) {
+		const struct record *h = y->inherits.at[k].header;
 
-		if (y->early.at[k].decided)
+		if (y->inherits.at[k].decided)
 			continue;
 		for (uint32_t i = 0; i < h->grantor_count; i++)
 			if (!add_grantor(r, h->grantors[i]))

@@ -38,6 +38,7 @@ void seq_leader_start(struct seq *s)
 	s->fast_retries = 0;
 	s->round = 0;
 	s->transfer_to = 0;
+	s->receipt_pos = 0;
 	s->term_pos = next;
 	s->beat_us = s->now_us + s->cfg.heartbeat_us;
 	for (uint32_t i = 0; i < s->peer_count; i++) {
@@ -45,7 +46,7 @@ void seq_leader_start(struct seq *s)
 
 		seq_peer_reset(p);
 		p->next = next;
-		p->match = p->acked_round = 0;
+		p->match = p->received = p->acked_round = 0;
 		p->heard_us = s->now_us;
 	}
 	seq_report_role(s);
@@ -81,8 +82,15 @@ void seq_leader_tick(struct seq *s)
 		seq_step_down(s, "no majority of voters answers");
 }
 
+enum counted { BY_MATCH, BY_RECEIVED, BY_ROUND };
+
+static uint64_t count_of(const struct seq_peer *p, enum counted what)
+{
+	return what == BY_MATCH ? p->match : what == BY_RECEIVED ? p->received : p->acked_round;
+}
+
 /* The k-th largest of one number of each that votes, k a majority of them. */
-static uint64_t majority_of(struct seq *s, uint64_t own, bool rounds)
+static uint64_t majority_of(const struct seq *s, uint64_t own, enum counted what)
 {
 	uint64_t at[SEQ_PEERS_MAX + 1];
 	uint32_t n = 0;
@@ -91,7 +99,7 @@ static uint64_t majority_of(struct seq *s, uint64_t own, bool rounds)
 		at[n++] = own;
 	for (uint32_t i = 0; i < s->peer_count; i++)
 		if (s->peers[i].votes)
-			at[n++] = rounds ? s->peers[i].acked_round : s->peers[i].match;
+			at[n++] = count_of(&s->peers[i], what);
 	if (n == 0)
 		return 0;
 	for (uint32_t i = 1; i < n; i++) { /* insertion sort, largest first */
@@ -107,13 +115,25 @@ static uint64_t majority_of(struct seq *s, uint64_t own, bool rounds)
 
 bool seq_leader_commit(struct seq *s)
 {
-	uint64_t pos = majority_of(s, s->persisted_pos, false);
+	uint64_t pos = majority_of(s, s->persisted_pos, BY_MATCH);
 
 	if (pos <= s->committed_pos || pos < s->term_pos)
 		return false;
 	ASSERT_OP(pos, <=, seq_log_last(&s->log));
 	s->committed_pos = pos;
 	return true;
+}
+
+void seq_want_receipt(struct seq *s)
+{
+	s->receipt_pos = seq_log_last(&s->log) + 1;
+}
+
+uint64_t seq_received(const struct seq *s)
+{
+	uint64_t pos = s->role == SEQ_LEADER ? majority_of(s, seq_log_last(&s->log), BY_RECEIVED) : 0;
+
+	return pos < s->term_pos ? 0 : pos;
 }
 
 static void head_put(struct seq *s, struct seq_peer *p, uint64_t prev_pos, uint64_t prev_term,
@@ -231,7 +251,7 @@ static void peer_send(struct seq *s, struct seq_peer *p)
 	bool old = false;
 
 	while (!old && may_send(s, p)) {
-		uint8_t flags = p->flow == SEQ_PROBE || p->beat_due ? SEQ_F_ANSWER : 0;
+		uint8_t flags = p->flow == SEQ_PROBE || p->beat_due || p->next <= s->receipt_pos ? SEQ_F_ANSWER : 0;
 
 		if (!send_entries(s, p, flags, &old))
 			break;
@@ -311,6 +331,8 @@ static void step_back(struct seq *s, struct seq_peer *p, const struct seq_msg_ap
 	p->paused = false;
 	flight_clear(p);
 	p->next = pos + 1;
+	if (p->received > p->match) /* it started again, and what was not durable is gone */
+		p->received = p->match;
 }
 
 static bool handle_reject(struct seq *s, struct seq_peer *p, const struct seq_msg_append_reply *m)
@@ -349,6 +371,8 @@ bool seq_handle_append_reply(struct seq *s, uint64_t from, const struct seq_msg_
 			return false;
 		if (m->match > p->match)
 			p->match = m->match;
+		if (m->agreed > p->received)
+			p->received = m->agreed;
 		while (p->flight_count > 0 && p->flight[p->flight_head].last_pos <= p->match) {
 			p->flight_bytes -= p->flight[p->flight_head].bytes;
 			p->flight_head = (p->flight_head + 1) % SEQ_FLIGHT_MESSAGES;
@@ -390,7 +414,7 @@ void seq_reads_flush(struct seq *s)
 	}
 	if (!seq_own_term_committed(s))
 		return;
-	uint64_t confirmed = majority_of(s, s->round, true);
+	uint64_t confirmed = majority_of(s, s->round, BY_ROUND);
 	for (; done < s->reads.count; done++) {
 		struct seq_read *r = &s->reads.at[done];
 

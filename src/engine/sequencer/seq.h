@@ -138,6 +138,16 @@ void seq_peer_down(struct seq *s, uint64_t now_us, uint64_t voter_id);
 MUST_CHECK enum status seq_propose(struct seq *s, uint64_t now_us, enum seq_kind kind, const void *data,
 				   size_t bytes, uint64_t *pos_out);
 /*
+ * Leader: followers are to say that they have received the next entry proposed at once, not only when it is durable. An answer that is
+ * lost is not repeated: then it is known with the next one.
+ */
+void seq_want_receipt(struct seq *s);
+/*
+ * Leader: a majority of the voters has received the entries up to here, this one included; what is not durable is gone again if
+ * such voters stop. 0: none of this term, or another leads.
+ */
+uint64_t seq_received(const struct seq *s);
+/*
  * Add (as non-voter first, then by itself promoted when caught up) or remove one voter, or change one address. votes in
  * @next is not looked at. ST_STATE: a change is under way, or no entry of this term is committed yet.
  * ST_BAD_PARAMETER: not exactly one difference, too many voters, none left. Else as seq_propose.

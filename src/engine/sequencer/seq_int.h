@@ -80,6 +80,7 @@ struct seq_peer {
 	bool beat_due; /* an empty append that wants an answer */
 	bool told_gone;
 	uint64_t next, match; /* next to send; durable there */
+	uint64_t received;    /* there in this term, durable or not, as far as it was told */
 	uint64_t sent_committed, acked_round;
 	uint64_t heard_us;
 	struct seq_flight flight[SEQ_FLIGHT_MESSAGES];
@@ -135,6 +136,7 @@ struct seq {
 
 	/* Leader. */
 	uint64_t term_pos; /* of the first entry of its term */
+	uint64_t receipt_pos; /* entries up to here are to be answered when received */
 	uint64_t beat_us, round;
 	uint64_t transfer_to, transfer_us;
 	bool transfer_told;

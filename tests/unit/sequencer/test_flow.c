@@ -104,6 +104,71 @@ static void test_flow_parallel_with_own_disk(void)
 }
 
 /*
+ * An entry of which it is wanted is known to have been received by a majority one round trip after it was proposed, however slow
+ * the disks are; by one follower of two is enough. Others are known when they are durable, or with a heartbeat.
+ */
+static void test_flow_receipt(void)
+{
+	for (int wanted = 0; wanted < 2; wanted++) {
+		struct cluster cl;
+		uint64_t start, pos;
+
+		cl_init(&cl, 1, 3, 3);
+		cl_three(&cl);
+		for (int id = 1; id <= 3; id++)
+			cl.at[id].disk_us = 40000;
+		cl_cut(&cl, 1, 3, true);
+		start = cl.now_us;
+		if (wanted)
+			seq_want_receipt(cl.at[1].seq);
+		CU_ASSERT_EQUAL(cl_propose(&cl, 1, "a", &pos), ST_OK);
+		CU_ASSERT_TRUE(seq_received(cl.at[1].seq) < pos);
+		while (seq_received(cl.at[1].seq) < pos && cl_step(&cl, start + 1000000))
+			;
+		CU_ASSERT_EQUAL(cl.now_us - start == 2 * cl.delay_us, wanted);
+		CU_ASSERT_TRUE(!wanted || cl.at[1].delivered < pos);
+		CU_ASSERT_EQUAL(seq_received(cl.at[2].seq), 0); /* it does not lead */
+		while (cl.at[1].delivered < pos && cl_step(&cl, start + 1000000))
+			;
+		CU_ASSERT_EQUAL(cl.now_us - start, 2 * cl.delay_us + 40000); /* and commits no later for it */
+		CU_ASSERT_FALSE(cl.failed);
+		cl_fini(&cl);
+	}
+}
+
+/* What a majority received is there after the leader's end, if those who have it go on running. */
+static void test_flow_received_survives(void)
+{
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct cluster cl;
+		uint64_t pos;
+		bool there = false;
+
+		cl_init(&cl, seed, 3, 3);
+		cl_three(&cl);
+		for (int id = 1; id <= 3; id++)
+			cl.at[id].disk_us = 40000;
+		cl_cut(&cl, 1, 3, true);
+		seq_want_receipt(cl.at[1].seq);
+		CU_ASSERT_EQUAL(cl_propose(&cl, 1, "kept", &pos), ST_OK);
+		while (seq_received(cl.at[1].seq) < pos && cl_step(&cl, cl.now_us + 1000))
+			;
+		cl_crash_keep(&cl, 1, 0);
+		CU_ASSERT_TRUE(cl_run_until(&cl, 5000000, has_leader));
+		CU_ASSERT_EQUAL(cl_leader(&cl), 2); /* 3 has not got it */
+		CU_ASSERT_TRUE(cl_run_until(&cl, 5000000, cl_all_agree));
+		for (uint64_t id = 2; id <= 3; id++) {
+			const struct cl_entry *e = cl_log_at(&cl.at[id].disk, pos);
+
+			there = e && e->bytes == 4 && memcmp(e->data, "kept", 4) == 0;
+			CU_ASSERT_TRUE(there);
+		}
+		CU_ASSERT_FALSE(cl.failed);
+		cl_fini(&cl);
+	}
+}
+
+/*
  * Followers learn what is committed one hop after the leader knows, without waiting for a heartbeat
  * or an entry.
  */
@@ -339,6 +404,8 @@ void suite_sequencer_flow(void)
 	CU_add_test(s, "peer down", test_flow_peer_down);
 	CU_add_test(s, "peer down, false", test_flow_peer_down_false);
 	CU_add_test(s, "parallel with own disk", test_flow_parallel_with_own_disk);
+	CU_add_test(s, "receipt", test_flow_receipt);
+	CU_add_test(s, "received survives", test_flow_received_survives);
 	CU_add_test(s, "prompt commit", test_flow_prompt_commit);
 	CU_add_test(s, "bounded pipeline", test_flow_bounded_pipeline);
 	CU_add_test(s, "lost appends", test_flow_lost_appends);

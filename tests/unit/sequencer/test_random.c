@@ -115,6 +115,8 @@ static void load(struct cluster *cl)
 
 		memset(text + len, 'x', more);
 		text[(size_t)len + more] = '\0';
+		if (rng_below(&cl->rng, 3) == 0)
+			seq_want_receipt(cl->at[id].seq);
 		(void)!cl_propose(cl, id, text, NULL);
 	}
 	if (id != 0 && rng_below(&cl->rng, 3) == 0)

@@ -18,6 +18,10 @@
 	X(VOID_GRANTOR, 1, "a commit was void: a grantor was removed")                         \
 	X(VOID_SENDER, 1, "a record was void: its sender was removed")                         \
 	X(VOID_EPOCH, 1, "a structural record came too late")                                  \
+	X(VOID_NAME, 1, "a commit was void: its transaction was committed before")             \
+	X(EARLY_ANSWER, 1, "a commit was answered before it was decided")                     \
+	X(EARLY_RECEIVED, 1, "a commit was answered when a majority of voters had received it") \
+	X(EARLY_LOST, 1, "a commit that was answered early came to nothing")                  \
 	X(DUPLICATE, 1, "a record came to the leader twice, and was taken once")               \
 	X(RESUBMIT, 1, "submissions were sent again")                                          \
 	X(FETCH_REPLAY, 1, "a fetched copy had records replayed on it")                        \

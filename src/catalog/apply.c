@@ -45,6 +45,35 @@ static enum verdict judge_leaders(struct replica *rp, const struct record *r, en
 	}
 }
 
+/* Of a member's next record. */
+static enum verdict judge_next(const struct replica *rp, const struct record *r, enum void_cause *cause)
+{
+	*cause = VOID_NONE;
+	if (r->named && replica_named(rp, r->name)) { /* first: it is the only verdict that says what became of the transaction */
+		*cause = VOID_NAME;
+		return VERDICT_VOID;
+	}
+	if (r->named && r->name_since && r->name_since < rp->names_forgotten) {
+		*cause = VOID_FORGOTTEN;
+		return VERDICT_VOID;
+	}
+	for (uint32_t i = 0; i < r->grantor_count; i++)
+		if (!root_member(rp, r->grantors[i])) {
+			*cause = VOID_GRANTOR;
+			return VERDICT_VOID;
+		}
+	for (uint32_t i = 0; r->kind != REC_PART && i < r->touch_count; i++) /* a part is judged with its commit */
+		if (r->plan < root_barrier(rp, r->touches[i].relation)) {
+			*cause = VOID_BARRIER;
+			return VERDICT_VOID;
+		}
+	if (r->plan < rp->horizon) {
+		*cause = VOID_HORIZON;
+		return VERDICT_VOID;
+	}
+	return VERDICT_OK;
+}
+
 /*
  * From the header and the root alone, and changing nothing. No leader of ours lets a repeated record into the log: it takes
  * the next number only, counted from the root as of all that was in the log when its term began (leader.c,
@@ -65,21 +94,14 @@ static enum verdict judge(struct replica *rp, const struct record *r, enum void_
 	}
 	if (r->seq != m->last_seq + 1)
 		return VERDICT_DUP;
-	for (uint32_t i = 0; i < r->grantor_count; i++)
-		if (!root_member(rp, r->grantors[i])) {
-			*cause = VOID_GRANTOR;
-			return VERDICT_VOID;
-		}
-	for (uint32_t i = 0; r->kind != REC_PART && i < r->touch_count; i++) /* a part is judged with its commit */
-		if (r->plan < root_barrier(rp, r->touches[i].relation)) {
-			*cause = VOID_BARRIER;
-			return VERDICT_VOID;
-		}
-	if (r->plan < rp->horizon) {
-		*cause = VOID_HORIZON;
-		return VERDICT_VOID;
-	}
-	return VERDICT_OK;
+	return judge_next(rp, r, cause);
+}
+
+bool replica_would_commit(const struct replica *rp, const struct record *r)
+{
+	enum void_cause cause;
+
+	return root_member(rp, r->engine) && judge_next(rp, r, &cause) == VERDICT_OK;
 }
 
 /* -- frames made and unmade by records ------------------------------------------------------------------ */
@@ -609,6 +631,15 @@ static void commit_begin(struct replica *rp, const struct record *r)
 	}
 }
 
+/* The commit's own effects are there, or of no copy that is here. */
+static void commit_end(struct replica *rp, const struct record *r)
+{
+	parts_end(rp, r, true);
+	root_close_intents(rp, r->index, r->engine, r->txn, 0, true);
+	if (r->named)
+		root_put_name(rp, r->index, r->name);
+}
+
 /* -- structural records ------------------------------------------------------------------------------------ */
 
 /* Where a record leaf that contains the create already has put the atom; false: gone again, or not here. */
@@ -1035,6 +1066,7 @@ static void done(struct replica *rp, const struct record *r, enum verdict v, enu
 	COVER_IF(cause == VOID_SENDER, VOID_SENDER);
 	COVER_IF(cause == VOID_GRANTOR, VOID_GRANTOR);
 	COVER_IF(cause == VOID_EPOCH, VOID_EPOCH);
+	COVER_IF(cause == VOID_NAME, VOID_NAME);
 	rp->applied = r->index;
 	arena_reset(&rp->turn);
 	rp->events->applied(rp->ctx, r, v, cause);
@@ -1054,8 +1086,7 @@ bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, 
 			root_set_last_seq(rp, r->index, root_member(rp, r->engine), r->seq);
 		--*budget;
 		if (v == VERDICT_OK && r->kind == REC_COMMIT && !replica_needs(rp, r, r->index, NULL)) {
-			parts_end(rp, r, true);
-			root_close_intents(rp, r->index, r->engine, r->txn, 0, true);
+			commit_end(rp, r);
 		} else if (v == VERDICT_OK && r->kind == REC_COMMIT) {
 			commit_begin(rp, r);
 		} else if (v == VERDICT_OK) {
@@ -1070,8 +1101,7 @@ bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, 
 		if (!commit_continue(rp, r, budget))
 			return false;
 		rp->cur.active = false;
-		parts_end(rp, r, true);
-		root_close_intents(rp, r->index, r->engine, r->txn, 0, true);
+		commit_end(rp, r);
 	}
 	*verdict_out = v;
 	done(rp, r, v, cause);

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/env.h"
+#include "base/mac.h"
 #include "catalog/record_wire.h"
 
 const char *record_kind_name(uint8_t kind)
@@ -26,6 +27,17 @@ const char *remove_cause_name(uint8_t cause)
 	return cause <= REMOVE_LAGGING ? names[cause] : names[0];
 }
 
+enum status record_name(const char *text, uint8_t name_out[RECORD_NAME_BYTES])
+{
+	static const char label[] = "valence name of a transaction";
+	uint8_t mac[MAC_BYTES];
+	enum status st = mac_make(label, sizeof label - 1, text, strlen(text), mac);
+
+	if (!st)
+		memcpy(name_out, mac, RECORD_NAME_BYTES);
+	return st;
+}
+
 void record_encode(const struct record *r, struct buf *out)
 {
 	struct record_head h = {0};
@@ -45,6 +57,11 @@ void record_encode(const struct record *r, struct buf *out)
 	for (uint32_t i = 0; i < r->touch_count; i++) {
 		put_varint(out, r->touches[i].relation);
 		put_varint(out, r->touches[i].storage);
+	}
+	if (r->named) {
+		ASSERT_OP(r->kind, ==, REC_COMMIT);
+		buf_put(out, r->name, sizeof r->name);
+		put_varint(out, r->name_since);
 	}
 	h.header_bytes = (uint32_t)(out->size - at - sizeof h);
 	ASSERT_OP(h.header_bytes, <=, RECORD_HEADER_MAX);
@@ -133,6 +150,15 @@ static enum status header_decode(struct reader r, struct record *out)
 		out->touches[i].relation = get_varint(&r);
 		out->touches[i].storage = get_varint(&r);
 	}
+	out->named = out->kind == REC_COMMIT && reader_left(&r);
+	out->name_since = 0;
+	if (out->named) {
+		const uint8_t *name = get_raw(&r, sizeof out->name);
+
+		if (name)
+			memcpy(out->name, name, sizeof out->name);
+		out->name_since = get_varint(&r);
+	}
 	return r.bad || reader_left(&r) ? ST_CORRUPT : ST_OK;
 }
 
@@ -179,7 +205,7 @@ enum status batch_decode(const void *data, size_t bytes, struct batch *out)
 	if (bytes < sizeof h)
 		return ST_CORRUPT;
 	memcpy(&h, data, sizeof h);
-	if (h.magic != BATCH_MAGIC || h.version != BATCH_VERSION || h.bytes != bytes || h.zero[0] || h.zero[1] ||
+	if (h.magic != BATCH_MAGIC || h.version < BATCH_VERSION_OLDEST || h.version > BATCH_VERSION || h.bytes != bytes || h.zero[0] || h.zero[1] ||
 	    h.zero[2] || h.zero2)
 		return ST_CORRUPT;
 	if (h.crc != crc32c(0, (const uint8_t *)data + offsetof(struct batch_head, first),

@@ -18,6 +18,7 @@
 #define RECORD_GRANTORS_MAX 256
 #define RECORD_TOUCHES_MAX 64
 #define RECORD_PRUNE_BYTES 64          /* smaller payloads go to everybody */
+#define RECORD_NAME_BYTES 16           /* of a transaction's name, as record_name() makes them */
 #define RECORD_ATOMS_MAX 4096          /* in one hold, drop, move */
 #define INDEX_FENCE_MAX (LEAF_KEY_MAX - 8)   /* of an index leaf: stands behind its storage in the index catalog */
 #define CATALOG_FENCE_MAX (LEAF_KEY_MAX - 2) /* of a catalog leaf: stands behind two bytes in the root */
@@ -56,6 +57,9 @@ struct record {
 	uint32_t grantor_count, touch_count;
 	engine_id grantors[RECORD_GRANTORS_MAX];
 	struct touch touches[RECORD_TOUCHES_MAX];
+	bool named;            /* COMMIT: by the application (ADR 13) */
+	uint8_t name[RECORD_NAME_BYTES];
+	seq_index name_since;  /* nothing was committed under this name up to here; 0: the application does not say */
 	const uint8_t *payload; /* NULL: not here, to be pulled (P7) */
 	uint32_t payload_bytes, payload_crc;
 };
@@ -69,6 +73,9 @@ struct batch {
 	const uint8_t *records; /* encoded */
 	size_t records_bytes;
 };
+
+/* What stands for a transaction's name in the log, and for good: 16 bytes of an HMAC-SHA-256, so two names never meet. */
+MUST_CHECK enum status record_name(const char *text, uint8_t name_out[RECORD_NAME_BYTES]); /* ST_INTERNAL: mac.h */
 
 /* -- encode ------------------------------------------------------------------------------------ */
 

@@ -6,7 +6,8 @@
 const char *void_cause_name(enum void_cause cause)
 {
 	static const char *const names[] = {"none", "sender is not a member", "a grantor is not a member",
-					    "a definition changed", "plan below the horizon", "epoch", "state"};
+					    "a definition changed", "plan below the horizon", "epoch", "state",
+					    "its name was committed before", "its name may have been forgotten"};
 
 	return names[cause];
 }
@@ -56,6 +57,7 @@ void replica_free(struct replica *rp)
 	VEC_FINI(mem, &rp->members);
 	VEC_FINI(mem, &rp->intents);
 	VEC_FINI(mem, &rp->barriers);
+	VEC_FINI(mem, &rp->names);
 	for (int k = 0; k <= ATOM_INDEX_CAT; k++) {
 		for (size_t i = 0; i < rp->catalogs[k].count; i++) {
 			struct catalog_leaf *c = rp->catalogs[k].at[i];

@@ -56,7 +56,11 @@ struct hold {
 
 /* What a record came to (P5). */
 enum verdict { VERDICT_OK = 1, VERDICT_VOID = 2, VERDICT_DUP = 3 };
-enum void_cause { VOID_NONE, VOID_SENDER, VOID_GRANTOR, VOID_BARRIER, VOID_HORIZON, VOID_EPOCH, VOID_STATE };
+enum void_cause {
+	VOID_NONE, VOID_SENDER, VOID_GRANTOR, VOID_BARRIER, VOID_HORIZON, VOID_EPOCH, VOID_STATE,
+	VOID_NAME,      /* its transaction was committed before, by another attempt (ADR 13) */
+	VOID_FORGOTTEN  /* it may have been: names of as long ago are not kept */
+};
 const char *void_cause_name(enum void_cause cause);
 
 struct replica;
@@ -124,6 +128,8 @@ void replica_batch(struct replica *rp, const struct batch *b);
  * with the same record before anything else; applied has not moved. *verdict_out is set when done.
  */
 bool replica_apply(struct replica *rp, const struct record *r, int64_t *budget, enum verdict *verdict_out);
+/* The verdict of a member's next record if it came now, as of what is applied: ok? Records before it may change that. */
+bool replica_would_commit(const struct replica *rp, const struct record *r);
 /*
  * Would applying this record, or replaying it on the one copy @only, read its payload (P7, ADR 10)? Of a PART: its commit's
  * index is @index. Judged by the copies that are here now: to be asked for the next record, or for a replay.
@@ -178,6 +184,14 @@ const struct member *replica_member_at(const struct replica *rp, uint32_t i); /*
 const struct member *replica_member(const struct replica *rp, engine_id id);    /* NULL: not a member */
 const struct member *replica_member_by_nonce(const struct replica *rp, uint64_t nonce);
 const struct member *replica_member_by_voter(const struct replica *rp, uint64_t voter_id);
+/*
+ * Names of transactions (ADR 13): the newest REPLICA_NAMES commits that had one are in the root. Index of the commit under this name;
+ * 0: none that is known. Of those forgotten, the newest was at replica_names_forgotten().
+ */
+#define REPLICA_NAMES 16384
+seq_index replica_named(const struct replica *rp, const uint8_t name[RECORD_NAME_BYTES]);
+uint32_t replica_names_count(const struct replica *rp);
+seq_index replica_names_forgotten(const struct replica *rp);
 uint32_t replica_intent_count(const struct replica *rp);
 const struct intent *replica_intent_at(const struct replica *rp, uint32_t i);
 

@@ -8,6 +8,7 @@
 #define ATOM_ID_SCRATCH (~UINT64_C(0) - 1) /* of a half that is thrown away at once */
 
 struct barrier { rel_id relation; seq_index index; };
+struct named { seq_index index; uint8_t name[RECORD_NAME_BYTES]; };
 
 struct part_set {
 	engine_id engine;
@@ -61,6 +62,9 @@ struct replica {
 	VEC(struct member *) members;
 	VEC(struct intent) intents;
 	VEC(struct barrier) barriers;
+	VEC(struct named) names;        /* from names_head on: by index; which there are is in the image alone */
+	size_t names_head;
+	seq_index names_forgotten;
 	VEC(struct catalog_leaf *) catalogs[ATOM_INDEX_CAT + 1]; /* by kind, sorted by lo */
 	seq_index mixed_until;  /* restart: the newest as_of of an image; up to it copies may overlap */
 	struct map routes;      /* storage -> struct route_table */
@@ -112,6 +116,7 @@ void root_close_intents(struct replica *rp, seq_index index, engine_id engine, t
 			bool committed); /* relation 0: all of the transaction */
 void root_close_all_intents(struct replica *rp, seq_index index, engine_id engine);
 seq_index root_barrier(const struct replica *rp, rel_id relation);
+void root_put_name(struct replica *rp, seq_index index, const uint8_t name[RECORD_NAME_BYTES]);
 void root_put_catalog(struct replica *rp, seq_index index, enum atom_kind kind, struct slice lo, atom_id atom,
 		      const struct hold *h);
 struct catalog_leaf *root_catalog_leaf(struct replica *rp, enum atom_kind kind, const void *key, uint32_t key_len);

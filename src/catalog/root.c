@@ -6,8 +6,11 @@
  *   'L' log id          'N' next engine id      'M' engine -> u64 joined, join payload   'Q' engine -> u64 last seq
  *   'B' relation -> u64 barrier                 'I' index -> u64 relation, u8 mode, u64 engine, u64 txn
  *   'C' catalog kind, lower fence -> u64 atom, struct hold
+ *   'T' name of a transaction -> u64 index of its commit    'F' 0 -> u64 the newest of those that are forgotten
  */
 #include "catalog/replica_int.h"
+
+#include <stdlib.h>
 
 static uint32_t tag_key(uint8_t key[9], char tag, uint64_t n)
 {
@@ -207,6 +210,73 @@ void root_close_all_intents(struct replica *rp, seq_index index, engine_id engin
 	close_intents(rp, index, engine, true, 0, 0, false);
 }
 
+/* -- names of transactions (ADR 13) ------------------------------------------------------------------ */
+
+static void name_key(uint8_t key[1 + RECORD_NAME_BYTES], const uint8_t name[RECORD_NAME_BYTES])
+{
+	key[0] = 'T';
+	memcpy(key + 1, name, RECORD_NAME_BYTES);
+}
+
+seq_index replica_named(const struct replica *rp, const uint8_t name[RECORD_NAME_BYTES])
+{
+	uint8_t key[1 + RECORD_NAME_BYTES];
+	seq_index index = 0;
+	struct slice v;
+
+	name_key(key, name);
+	if (leaf_get(rp->store, rp->root, LEAF_NEWEST, key, sizeof key, &v) == ST_OK)
+		memcpy(&index, v.p, sizeof index);
+	return index;
+}
+
+uint32_t replica_names_count(const struct replica *rp)
+{
+	return (uint32_t)(rp->names.count - rp->names_head);
+}
+
+seq_index replica_names_forgotten(const struct replica *rp)
+{
+	return rp->names_forgotten;
+}
+
+static void forget_oldest_name(struct replica *rp, seq_index index)
+{
+	const struct named *n = &rp->names.at[rp->names_head++];
+	uint8_t key[1 + RECORD_NAME_BYTES];
+
+	name_key(key, n->name);
+	leaf_remove(rp->store, rp->root, index, key, sizeof key);
+	rp->names_forgotten = n->index;
+	root_put_u64(rp, index, 'F', 0, n->index);
+	if (rp->names_head == REPLICA_NAMES) {
+		memmove(rp->names.at, rp->names.at + rp->names_head,
+			(rp->names.count - rp->names_head) * sizeof *rp->names.at);
+		rp->names.count -= rp->names_head;
+		rp->names_head = 0;
+	}
+}
+
+void root_put_name(struct replica *rp, seq_index index, const uint8_t name[RECORD_NAME_BYTES])
+{
+	uint8_t key[1 + RECORD_NAME_BYTES];
+	struct named n = {.index = index};
+
+	if (replica_names_count(rp) == REPLICA_NAMES)
+		forget_oldest_name(rp, index);
+	memcpy(n.name, name, sizeof n.name);
+	VEC_PUSH(rp->mem, &rp->names, n);
+	name_key(key, name);
+	put(rp, index, key, sizeof key, &index, sizeof index);
+}
+
+static int by_index(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+
+	return (x->index > y->index) - (x->index < y->index); /* a commit has one name: no two are equal */
+}
+
 /* -- catalog leaves ------------------------------------------------------------------------------------ */
 
 static int slice_compare(const void *a, uint32_t a_len, const void *b, uint32_t b_len)
@@ -337,6 +407,19 @@ static bool load_catalog(struct replica *rp, const struct leaf_entry *e, bool ch
 	return true;
 }
 
+static bool load_name(struct replica *rp, const struct leaf_entry *e, bool check)
+{
+	struct named n;
+
+	if (e->key.bytes != 1 + RECORD_NAME_BYTES || e->value.bytes != sizeof n.index)
+		return false;
+	memcpy(&n.index, e->value.p, sizeof n.index);
+	memcpy(n.name, e->key.p + 1, sizeof n.name);
+	if (!check)
+		VEC_PUSH(rp->mem, &rp->names, n);
+	return true;
+}
+
 /* With check, nothing is changed: the image may come from a peer. firsts: kinds of catalogs with a leaf from the start on. */
 static bool load_entry(struct replica *rp, const struct leaf_entry *e, bool check, uint32_t *firsts)
 {
@@ -346,6 +429,8 @@ static bool load_entry(struct replica *rp, const struct leaf_entry *e, bool chec
 
 	if (tag == 'C')
 		return load_catalog(rp, e, check, firsts);
+	if (tag == 'T')
+		return load_name(rp, e, check);
 	if (e->key.bytes != 9)
 		return false;
 	key = from_be64(e->key.p + 1);
@@ -357,11 +442,13 @@ static bool load_entry(struct replica *rp, const struct leaf_entry *e, bool chec
 		return false;
 	memcpy(&value, e->value.p, 8);
 	if (check)
-		return tag == 'L' || tag == 'N' || tag == 'Q' || tag == 'B';
+		return tag == 'L' || tag == 'N' || tag == 'Q' || tag == 'B' || tag == 'F';
 	if (tag == 'L') {
 		rp->log_id = value;
 	} else if (tag == 'N') {
 		rp->next_engine = value;
+	} else if (tag == 'F') {
+		rp->names_forgotten = value;
 	} else if (tag == 'Q') {
 		m = root_member(rp, key);
 		if (m)
@@ -409,5 +496,7 @@ enum status root_load(struct replica *rp)
 		return ST_CORRUPT;
 	rp->root = root;
 	(void)load_all(rp, root, false);
+	if (rp->names.count)
+		qsort(rp->names.at, rp->names.count, sizeof *rp->names.at, by_index);
 	return ST_OK;
 }

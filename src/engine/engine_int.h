@@ -72,7 +72,12 @@ struct leader {                 /* what the engine whose voter leads keeps */
 	VEC(uint64_t) joining;  /* nonces proposed */
 	struct map parts;       /* (engine, txn) -> struct sent_parts: of transactions that have sent some */
 	struct list parts_all;
+	VEC(struct early_commit) early; /* see receipt.c; in order of index */
+	VEC(struct taken_intent) intents; /* not applied yet */
+	seq_index unsure;       /* until this is applied, the verdicts of later commits are not known */
 };
+struct early_commit { engine_id engine; uint64_t seq; seq_index plan, index; uint64_t pos; }; /* pos 0: in no batch yet */
+struct taken_intent { seq_index index; engine_id engine; txn_id txn; };
 struct accepted { engine_id engine; uint64_t seq; };
 struct sent_parts { struct list all; engine_id engine; txn_id txn; uint32_t attempt, count; bool decided; };
 struct report { engine_id engine; seq_index applied, need; uint64_t at_us; };
@@ -168,6 +173,7 @@ struct engine {
 	engine_id leader_heard;         /* who leads, as the relay last said */
 	struct map noticed;             /* engine -> when first suspected here (us + 1 as pointer) */
 	uint64_t committed_index, records_applied, batches_made;
+	uint64_t receipts_told;         /* commits of which this leader said that a majority of voters had received them */
 	uint64_t payload_bytes_spared;  /* of records applied without their payload */
 	uint64_t payloads_pulled, payload_bytes_pulled, payloads_given;
 };
@@ -187,6 +193,14 @@ void pull_answered(struct engine *e, engine_id from, struct reader *r); /* MSG_P
 void pull_reset(struct engine *e);
 void pull_tick(struct engine *e);
 
+/* receipt.c: who is told before a commit is journalled (P3) */
+void receipts_taken(struct engine *e, const struct record *r, bool tell); /* just now, as the last of those pending */
+bool receipts_wanted(const struct engine *e, seq_index last);             /* of a batch of what is pending up to there */
+void receipts_proposed(struct engine *e, seq_index last, seq_index horizon, uint64_t pos);
+void receipts_turn(struct engine *e);
+void receipts_clear(struct engine *e);
+void receipts_fini(struct engine *e);
+
 /* interest.c: what this engine wants, and what it sends to whom */
 void interest_turn(struct engine *e);
 uint64_t interest_variant(struct engine *e, seq_index from, const struct relay_interest *interest);
@@ -197,7 +211,7 @@ const void *interest_encode(struct engine *e, struct logged *l, const struct rel
 void leader_init(struct engine *e);
 void leader_fini(struct engine *e);
 void leader_role(struct engine *e, enum seq_role role);
-void leader_submit(struct engine *e, engine_id from, struct reader *r);
+void leader_submit(struct engine *e, engine_id from, struct reader *r, bool tells);
 void member_tell_refused(struct engine *e); /* to the leader, which is a new one */
 void member_note_refused(struct engine *e, engine_id who);
 void leader_turn(struct engine *e);

@@ -52,6 +52,7 @@ static void leader_clear(struct engine *e)
 		MEM_FREE(e->mem, CONTAINER_OF(it, struct sent_parts, all));
 	list_init(&l->parts_all);
 	map_clear(&l->parts);
+	receipts_clear(e);
 }
 
 void leader_fini(struct engine *e)
@@ -68,6 +69,7 @@ void leader_fini(struct engine *e)
 	VEC_FINI(e->mem, &l->reports_all);
 	VEC_FINI(e->mem, &l->removing);
 	VEC_FINI(e->mem, &l->joining);
+	receipts_fini(e);
 }
 
 void leader_role(struct engine *e, enum seq_role role)
@@ -219,15 +221,37 @@ static void sent_parts_free(struct engine *e, struct sent_parts *p)
 	MEM_FREE(e->mem, p);
 }
 
-static void take(struct engine *e, const void *bytes, size_t size)
+static void take(struct engine *e, const struct record *r, bool tell, const void *bytes, size_t size)
 {
 	buf_put(&e->leader.pending, bytes, size);
 	e->leader.pending_count++;
+	receipts_taken(e, r, tell);
 	e->kicked = true;
 }
 
-void leader_submit(struct engine *e, engine_id from, struct reader *r)
+/* Is it one of those, in ascending order, of which the sender wants to hear soon? */
+static bool tell_of(struct reader *tells, uint64_t seq)
 {
+	uint64_t next = 0;
+
+	while (reader_left(tells)) {
+		struct reader at = *tells;
+
+		next = get_u64(&at);
+		if (next > seq)
+			return false;
+		*tells = at;
+		if (next == seq)
+			return true;
+	}
+	return false;
+}
+
+void leader_submit(struct engine *e, engine_id from, struct reader *r, bool tells)
+{
+	uint32_t tell_count = tells ? get_u32(r) : 0;
+	const uint8_t *list = get_raw(r, (size_t)tell_count * sizeof(uint64_t));
+	struct reader tell = reader_init(list, list ? (size_t)tell_count * sizeof(uint64_t) : 0);
 	struct record *rec;
 
 	if (!leading(e)) { /* it will be sent again, to whoever leads */
@@ -264,7 +288,7 @@ void leader_submit(struct engine *e, engine_id from, struct reader *r)
 			break;
 		}
 		a->seq++;
-		take(e, at, (size_t)(r->p - at));
+		take(e, rec, tell_of(&tell, rec->seq), at, (size_t)(r->p - at));
 	}
 	mem_free(e->mem, rec, sizeof *rec);
 }
@@ -282,7 +306,7 @@ static void propose_own(struct engine *e, enum record_kind kind, const struct bu
 	r->payload_bytes = (uint32_t)payload->size;
 	buf_init(&b, e->mem);
 	record_encode(r, &b);
-	take(e, b.data, b.size);
+	take(e, r, false, b.data, b.size);
 	buf_fini(&b);
 	mem_free(e->mem, r, sizeof *r);
 }
@@ -456,12 +480,15 @@ static void make_batch(struct engine *e)
 	batch_begin(&b, l->next_index, wall, horizon, e->self);
 	batch_add(&b, l->pending.data, bytes);
 	batch_end(&b, 0);
+	if (receipts_wanted(e, l->next_index + count - 1))
+		seq_want_receipt(e->seq);
 	st = seq_propose(e->seq, engine_now(e), SEQ_BATCH, b.data, b.size, &pos);
 	buf_fini(&b);
 	if (st)
 		return; /* too much in flight, or not the leader any more */
 	l->wall_us = wall;
 	l->horizon = horizon;
+	receipts_proposed(e, l->next_index + count - 1, horizon, pos);
 	l->next_index += count;
 	l->pending_count -= count;
 	buf_consume(&l->pending, bytes);
@@ -585,6 +612,8 @@ void leader_turn(struct engine *e)
 		if (e->leader.pending_count == before || !leading(e))
 			break;
 	}
+	if (leading(e))
+		receipts_turn(e);
 }
 
 /* An engine that reports no more is gone, whether or not somebody lost a link to it (P24). */

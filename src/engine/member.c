@@ -525,7 +525,10 @@ static void on_message(void *ctx, engine_id from, const void *data, size_t bytes
 	e->kicked = true;
 	switch (type) {
 	case MSG_SUBMIT:
-		leader_submit(e, from, &r);
+		leader_submit(e, from, &r, false);
+		break;
+	case MSG_SUBMIT_TELL:
+		leader_submit(e, from, &r, true);
 		break;
 	case MSG_JOIN:
 		leader_join(e, r.p, reader_left(&r));

@@ -144,7 +144,7 @@ static void rows_reset(struct client *c)
 	struct reply *r = &c->reply;
 
 	r->error = false;
-	r->sqlstate[0] = r->message[0] = r->tag[0] = 0;
+	r->warning[0] = r->sqlstate[0] = r->message[0] = r->tag[0] = 0;
 	r->rows = r->columns = 0;
 	r->cells.count = 0;
 	arena_reset(&r->arena);
@@ -183,6 +183,26 @@ static void take_error(struct client *c, struct reader *r)
 	}
 }
 
+static void take_notice(struct client *c, struct reader *r)
+{
+	char code[6] = "";
+	bool warning = false;
+
+	for (;;) {
+		uint8_t field = get_u8(r);
+		const char *text = field ? get_cstr(r) : NULL;
+
+		if (!text)
+			break;
+		if (field == 'S')
+			warning = strcmp(text, "WARNING") == 0;
+		if (field == 'C')
+			snprintf(code, sizeof code, "%s", text);
+	}
+	if (warning)
+		memcpy(c->reply.warning, code, sizeof code);
+}
+
 /* One whole message of the engine; false: the reply is complete. */
 static bool take_message(struct client *c, uint8_t type, struct reader *r)
 {
@@ -194,6 +214,9 @@ static bool take_message(struct client *c, uint8_t type, struct reader *r)
 		return true;
 	case 'E':
 		take_error(c, r);
+		return true;
+	case 'N':
+		take_notice(c, r);
 		return true;
 	case 'C':
 		tag = get_cstr(r);
@@ -577,7 +600,7 @@ bool client_outcome_unknown(const struct client *c)
 
 void client_count(struct client *c, enum txn_end how)
 {
-	if (how == TXN_ACKED) {
+	if (how == TXN_ACKED || how == TXN_EARLY) {
 		c->done++;
 		sim_stats.commits++;
 	} else if (how == TXN_UNKNOWN) {

@@ -27,10 +27,11 @@ struct load {
 	bool works;             /* its clients must make progress when nothing fails */
 };
 extern const struct load load_bank, load_reader, load_keys, load_bulk, load_sequence, load_ddl, load_grow,
-	load_history;
+	load_history, load_named;
 
 struct reply {
 	bool error;             /* the first one of the query */
+	char warning[6];        /* SQLSTATE of the last WARNING */
 	char sqlstate[6], message[200], tag[40], status;
 	uint32_t rows, columns;
 	struct arena arena;     /* of the cells */

@@ -3,7 +3,8 @@
  *
  * acct(id int primary key, balance bigint, tag bigint). A transfer moves an amount between two accounts, in one of
  * several ways: arithmetic in UPDATE, SELECT FOR UPDATE and explicit values, REPEATABLE READ with explicit values, one statement
- * for both rows, prepared statements. Each write carries a tag (model.h), so the log tells whether anything was lost.
+ * for both rows, prepared statements. Some connections ask to be answered early (valence.commit_level): what they were told may
+ * come to nothing, but only with a warning, and their next statement's reply comes after it is decided. Each write carries a tag (model.h), so the log tells whether anything was lost.
  * The sum never changes.
  */
 #include "sim/load.h"
@@ -13,7 +14,7 @@
 
 enum way { WAY_ADD, WAY_LOCK, WAY_REPEATABLE, WAY_ONE, WAY_PREPARED, WAY_COUNT };
 enum at {
-	AT_START, AT_BEGIN, AT_READ, AT_SAVEPOINT, AT_WRONG, AT_BACK, AT_FIRST, AT_SECOND, AT_AGAIN, AT_COMMIT, AT_ALONE,
+	AT_START, AT_LEVEL, AT_BEGIN, AT_READ, AT_SAVEPOINT, AT_WRONG, AT_BACK, AT_FIRST, AT_SECOND, AT_AGAIN, AT_COMMIT, AT_ALONE,
 	AT_ROLLBACK
 };
 struct bank {
@@ -24,7 +25,27 @@ struct bank {
 	int64_t amount, balance_a, balance_b, tag_a, tag_b;
 	uint64_t kept;
 	struct mtxn *x;
+	bool level;             /* of this connection: lower than archive */
+	struct mtxn *early;     /* acknowledged early, and not known yet to be decided */
 };
+
+/* A reply of a session that was answered early: @waited: of a statement that had a snapshot, taken when all before was decided. */
+static void settle(struct client *c, bool waited)
+{
+	struct bank *s = c->state;
+	struct mtxn *x = s->early;
+
+	if (c->reply.warning[0] && !x)
+		world_violation(c->w, "client %u on %s: warned by %s of a commit that was not answered early", c->number,
+				c->node->name, c->reply.warning);
+	if (!x || (!waited && !c->reply.warning[0]))
+		return;
+	s->early = NULL;
+	model_txn_settle(c->w->model, x,
+			 !c->reply.warning[0] ? TXN_ACKED : strcmp(c->reply.warning, "08007") ? TXN_REFUSED : TXN_UNKNOWN);
+	if (x->end == TXN_ACKED && x->index > c->session_lo)
+		c->session_lo = x->index;
+}
 
 static void end(struct client *c, enum txn_end how)
 {
@@ -164,11 +185,16 @@ static void replied(struct client *c)
 {
 	struct bank *s = c->state;
 
-	if (c->reply.error && s->at != AT_ROLLBACK) {
+	settle(c, !c->reply.error && s->at != AT_BEGIN && s->at != AT_ROLLBACK && s->at != AT_LEVEL && s->at != AT_SAVEPOINT &&
+			  s->at != AT_BACK && s->at != AT_COMMIT);
+	if (c->reply.error && s->at != AT_ROLLBACK && s->at != AT_LEVEL) {
 		failed(c);
 		return;
 	}
 	switch (s->at) {
+	case AT_LEVEL:
+		start(c);
+		return;
 	case AT_BEGIN:
 		if (s->way == WAY_LOCK || s->way == WAY_REPEATABLE) {
 			read_two(c);
@@ -219,9 +245,11 @@ static void replied(struct client *c)
 		updated(c, "UPDATE 2");
 		/* fall through */
 	case AT_COMMIT:
-		if (s->x->index > c->session_lo)
+		if (s->x->index > c->session_lo && !s->level)
 			c->session_lo = s->x->index;
-		end(c, TXN_ACKED);
+		if (s->level)
+			s->early = s->x;
+		end(c, s->level ? TXN_EARLY : TXN_ACKED);
 		return;
 	case AT_ROLLBACK:
 		end(c, TXN_REFUSED);
@@ -237,22 +265,30 @@ static void bank_event(struct client *c, enum client_event ev)
 
 	switch (ev) {
 	case CLIENT_LOST:
+		s->early = NULL;
 		if (s->x)
 			end(c, s->at == AT_COMMIT || s->at == AT_ALONE ? TXN_UNKNOWN : TXN_REFUSED);
 		else
 			client_next(c, MILLIS(20));
 		return;
 	case CLIENT_WOKEN:
-		if (c->phase == CLIENT_CLOSED)
+		if (c->phase == CLIENT_CLOSED) {
+			s->early = NULL;
 			client_connect(c, NULL);
-		else
+		} else {
 			start(c);
+		}
 		return;
 	case CLIENT_CONNECTED:
-		if (c->reply.error)
+		s->level = !c->reply.error && rng_below(&c->rng, 3) == 0;
+		if (c->reply.error) {
 			client_next(c, MILLIS(50));
-		else
+		} else if (s->level) {
+			s->at = AT_LEVEL;
+			client_query(c, "SET valence.commit_level = %s", rng_below(&c->rng, 2) ? "local" : "memory");
+		} else {
 			start(c);
+		}
 		return;
 	case CLIENT_REPLY:
 		replied(c);
@@ -263,8 +299,8 @@ const struct load load_bank = {"bank", sizeof(struct bank), bank_event, true};
 
 /* -- readers --------------------------------------------------------------------------------------------------------- */
 
-enum reading { READ_SUM, READ_ALL, READ_TWICE, READ_POINT };
-struct reader_state { enum reading what; uint32_t at; struct mtxn *x; };
+enum reading { READ_SUM, READ_ALL, READ_TWICE, READ_POINT, READ_LATEST, READ_COUNT };
+struct reader_state { enum reading what; uint32_t at; struct mtxn *x; seq_index acked; };
 
 static void read_start(struct client *c)
 {
@@ -272,7 +308,7 @@ static void read_start(struct client *c)
 	char id[12];
 	const char *params[] = {id};
 
-	s->what = (enum reading)rng_below(&c->rng, 4);
+	s->what = (enum reading)rng_below(&c->rng, READ_COUNT);
 	s->at = 0;
 	switch (s->what) {
 	case READ_SUM:
@@ -286,6 +322,12 @@ static void read_start(struct client *c)
 		s->x->one_snapshot = true;
 		s->x->read_lo = c->session_lo;
 		client_query(c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+		return;
+	case READ_LATEST: /* has all that anybody was told of before */
+		s->acked = model_acked(c->w->model);
+		client_query(c, "BEGIN; SET LOCAL valence.read_consistency = latest; SELECT id, balance, tag FROM acct; COMMIT");
+		return;
+	case READ_COUNT:
 		return;
 	case READ_POINT:
 		snprintf(id, sizeof id, "%d", account(c));
@@ -350,6 +392,13 @@ static void read_replied(struct client *c)
 		break;
 	case READ_ALL:
 		whole_check(c, NULL);
+		break;
+	case READ_LATEST:
+		if (s->acked > c->session_lo)
+			c->session_lo = s->acked;
+		whole_check(c, NULL);
+		break;
+	case READ_COUNT:
 		break;
 	case READ_POINT:
 		reads_check(c, NULL, "one account");

@@ -332,6 +332,13 @@ void model_txn_end(struct model *m, struct mtxn *x, enum txn_end end)
 	snapshot_check(m, x);
 }
 
+void model_txn_settle(struct model *m, struct mtxn *x, enum txn_end end)
+{
+	ASSERT(x->end == TXN_EARLY);
+	x->end = TXN_OPEN;
+	model_txn_end(m, x, end);
+}
+
 void model_final(struct model *m)
 {
 	for (size_t i = 0; i < m->txns.count && !m->w->failed; i++) {

@@ -19,7 +19,8 @@
 
 #define TAG_WRITES 64 /* per transaction */
 
-enum txn_end { TXN_OPEN, TXN_ACKED, TXN_REFUSED, TXN_UNKNOWN };
+/* EARLY: acknowledged at a commit level below archive, so it may still come to nothing; model_txn_settle() says more. */
+enum txn_end { TXN_OPEN, TXN_ACKED, TXN_REFUSED, TXN_UNKNOWN, TXN_EARLY };
 
 /* One statement of a transaction, as its client was told: how many rows with ids in [lo, hi) it wrote, or removed. */
 struct mwrite { const char *table; int64_t lo, hi; uint32_t rows; int64_t tag; }; /* tag 0: removed, or all of it at once */
@@ -84,6 +85,9 @@ void model_txn_removed(struct model *m, struct mtxn *x, const char *table, int64
 seq_index model_acked(const struct model *m); /* newest index that a client was told of */
 /* Checks what the log has of it so far. @applied: of the engine that answered. */
 void model_txn_end(struct model *m, struct mtxn *x, enum txn_end end);
+
+/* Of one that ended EARLY: its session has gone on (ACKED), or was warned that it came to nothing (REFUSED) or may have (UNKNOWN). */
+void model_txn_settle(struct model *m, struct mtxn *x, enum txn_end end);
 
 struct mtable *model_table(struct model *m, const char *name); /* by newest definition; NULL */
 struct mtable *model_table_at(struct model *m, uint32_t i);    /* NULL: no more; those that are gone too */

@@ -207,13 +207,13 @@ void scenario_finish(struct world *w, struct client *admin)
 static void add_clients(struct world *w, uint32_t count)
 {
 	static const struct load *const all[] = {&load_bank, &load_reader, &load_keys, &load_bulk, &load_sequence,
-						 &load_ddl, &load_grow, &load_history};
+						 &load_ddl, &load_grow, &load_history, &load_named};
 	static const uint32_t weights[MOOD_COUNT][sizeof all / sizeof all[0]] = {
-		[MOOD_MIXED] = {50, 15, 18, 7, 12, 8, 2, 25},
-		[MOOD_HOT] = {60, 10, 22, 1, 10, 1, 0, 25},
-		[MOOD_DDL] = {8, 4, 5, 3, 4, 26, 50, 5},
-		[MOOD_BULK] = {25, 10, 5, 45, 5, 4, 6, 10},
-		[MOOD_HISTORY] = {5, 0, 5, 3, 0, 3, 2, 82},
+		[MOOD_MIXED] = {50, 15, 18, 7, 12, 8, 2, 25, 15},
+		[MOOD_HOT] = {60, 10, 22, 1, 10, 1, 0, 25, 20},
+		[MOOD_DDL] = {8, 4, 5, 3, 4, 26, 50, 5, 4},
+		[MOOD_BULK] = {25, 10, 5, 45, 5, 4, 6, 10, 5},
+		[MOOD_HISTORY] = {5, 0, 5, 3, 0, 3, 2, 82, 3},
 	};
 	const uint32_t *weight = weights[w->mood];
 	uint32_t sum = 0;

@@ -344,6 +344,18 @@ static void on_error(struct rig_session *s, const uint8_t *p)
 	put_text(s, "\n", 1);
 }
 
+static void on_notice(struct rig_session *s, const uint8_t *body)
+{
+	const char *severity = "", *code = "";
+
+	for (const char *f = (const char *)body; *f; f += strlen(f) + 1) {
+		severity = *f == 'S' ? f + 1 : severity;
+		code = *f == 'C' ? f + 1 : code;
+	}
+	if (strcmp(severity, "WARNING") == 0)
+		snprintf(s->warning, sizeof s->warning, "%s", code);
+}
+
 static void take_output(struct rig_session *s)
 {
 	size_t bytes, at = 0;
@@ -363,6 +375,8 @@ static void take_output(struct rig_session *s)
 			on_row(s, body);
 		else if (s->rx[at] == 'E')
 			on_error(s, body);
+		else if (s->rx[at] == 'N')
+			on_notice(s, body);
 		else if (s->rx[at] == 'Z')
 			s->ready = true;
 		at += 1 + be32(s->rx + at + 1);
@@ -421,7 +435,7 @@ void rig_send(struct rig_session *s, const char *sql)
 
 	s->ready = false;
 	s->text_bytes = 0;
-	s->text[0] = 0;
+	s->text[0] = s->warning[0] = 0;
 	pg_conn_input(s->conn, head, sizeof head);
 	pg_conn_input(s->conn, sql, n);
 }

@@ -40,6 +40,7 @@ struct rig_session {
 	bool ready;              /* the last statement is answered */
 	char text[RIG_TEXT];     /* its rows, "a|b\n" each; or "SQLSTATE message\n" of its error */
 	size_t text_bytes;
+	char warning[6];         /* SQLSTATE of a WARNING that came with it */
 	uint8_t *rx;
 	size_t rx_bytes;
 };

@@ -195,6 +195,8 @@ static bool session_waits(const struct expr *ex)
 	switch (ex->fn->sfn) {
 	case SFN_SETVAL:
 	case SFN_WAIT_FOR:
+	case SFN_TXN_OUTCOME:
+	case SFN_SET_CONFIG: /* valence.txn_id */
 	case SFN_SLEEP:
 	case SFN_TABLE_IS_VISIBLE:
 	case SFN_GET_EXPR:

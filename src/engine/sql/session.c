@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -118,6 +119,9 @@ void session_settings_apply(struct sql_session *s)
 				s->statement_bytes = (size_t)(n * units[i].of);
 	}
 	s->trace = !strcmp(setting(s, "valence.trace"), "on");
+	s->report_commits = !strcmp(setting(s, "valence.report_last_commit"), "on");
+	s->txn_name = setting(s, "valence.txn_id");
+	s->txn_since = strtoull(setting(s, "valence.txn_since"), NULL, 10);
 	level = setting(s, "valence.commit_level");
 	access_set_commit_level(s->access, !strcmp(level, "local")  ? COMMIT_LOCAL :
 					   !strcmp(level, "memory") ? COMMIT_MEMORY :
@@ -174,9 +178,63 @@ enum status session_set(struct sql_session *s, const char *name, const char *val
 	return ST_OK;
 }
 
+/*
+ * A transaction's name: of this one only, so that no other one is taken for its repetition. If it is known that it was
+ * committed, nothing needs to be done again; an error says so and ends the block at once.
+ */
+static enum status name_check(struct sql_session *s, const char *name, bool local, bool within_statement, struct error *err)
+{
+	seq_index index;
+	enum status st;
+
+	if (!local || s->block != BLOCK_OPEN) {
+		(void)error_set(err, ST_NO_TRANSACTION, "valence.txn_id can only be set for the current transaction");
+		error_hint(err, "use SET LOCAL valence.txn_id in a transaction block");
+		return ST_NO_TRANSACTION;
+	}
+	st = access_named(s->access, name, within_statement, &index, err);
+	if (st || !index)
+		return st;
+	(void)error_set(err, ST_ALREADY_COMMITTED, "transaction \"%s\" was already committed", name);
+	error_detail(err, "It was committed at index %llu.", (unsigned long long)index);
+	error_hint(err, "do not repeat it; valence.txn_outcome() tells the index again");
+	return ST_ALREADY_COMMITTED;
+}
+
+enum status session_set_asked(struct sql_session *s, const char *name, const char *value, bool local, bool within_statement,
+			      struct error *err)
+{
+	if (value && *value && !strcasecmp(name, "valence.txn_id") && strlen(value) <= 64) {
+		enum status st = name_check(s, value, local, within_statement, err);
+
+		if (st)
+			return st;
+	}
+	return session_set(s, name, value, local, err);
+}
+
+void session_report_commit(struct sql_session *s)
+{
+	seq_index last = access_last_commit(s->access);
+
+	if (!s->report_commits || last == s->reported_commit || !s->cfg.parameter)
+		return;
+	s->reported_commit = last;
+	s->cfg.parameter(s->cfg.ctx, "valence.last_commit", sql_session_get(s, "valence.last_commit"));
+}
+
+void session_late_news(struct sql_session *s)
+{
+	struct error why;
+
+	if (access_early_lost(s->access, &why) && s->cfg.notice)
+		s->cfg.notice(s->cfg.ctx, "WARNING", &why);
+	session_report_commit(s);
+}
+
 enum status sql_session_set(struct sql_session *s, const char *name, const char *value, struct error *err)
 {
-	enum status st = session_set(s, name, value, false, err);
+	enum status st = session_set_asked(s, name, value, false, false, err);
 
 	if (!st && s->block == BLOCK_NONE)
 		settings_startup_done(&s->settings);
@@ -197,6 +255,12 @@ const char *sql_session_get(struct sql_session *s, const char *name)
 		return s->block != BLOCK_NONE && s->txn_read_only ? "on" : setting(s, "default_transaction_read_only");
 	if (!strcasecmp(name, "session_authorization"))
 		return s->user;
+	if (!strcasecmp(name, "valence.last_commit")) {
+		seq_index last = access_last_commit(s->access);
+
+		snprintf(s->last_commit_text, sizeof s->last_commit_text, last ? "%llu" : "", (unsigned long long)last);
+		return s->last_commit_text;
+	}
 	return settings_get(&s->settings, id);
 }
 

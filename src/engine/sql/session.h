@@ -107,7 +107,10 @@ struct sql_session {
 	uint64_t timeout_us, lock_timeout_us;
 	uint64_t lock_deadline_us;      /* monotonic; 0: not waiting for a lock, or no lock_timeout */
 	size_t statement_bytes;
-	bool trace;
+	bool trace, report_commits;
+	const char *txn_name;           /* valence.txn_id; "": none. The setting's own text */
+	seq_index txn_since;
+	char last_commit_text[24];      /* valence.last_commit */
 	struct sql_portal *active;      /* the one whose statement is open */
 	uint64_t deadline_us;           /* monotonic; 0 none */
 	uint64_t sleep_until_us;        /* pg_sleep */
@@ -117,7 +120,7 @@ struct sql_session {
 	struct sequence_value *last_sequence;
 	struct rng rng;
 	struct sql_portal *spare_portal;
-	seq_index last_commit;
+	seq_index reported_commit;
 	struct buf fast_key;            /* of the fast path: kept, so that it allocates nothing */
 	char user[SCHEMA_NAME_MAX + 1], database[SCHEMA_NAME_MAX + 1];
 };
@@ -128,6 +131,11 @@ void session_settings_apply(struct sql_session *s);
 MUST_CHECK enum status session_set(struct sql_session *s, const char *name, const char *value, bool local,
 				   struct error *err);
 MUST_CHECK enum status session_interrupted(struct sql_session *s, struct error *err);
+/* What SET does for the client: it may wait where a value concerns the cluster (valence.txn_id). ST_WAIT: call again. */
+MUST_CHECK enum status session_set_asked(struct sql_session *s, const char *name, const char *value, bool local,
+					 bool within_statement, struct error *err);
+void session_report_commit(struct sql_session *s); /* to clients that want to know */
+void session_late_news(struct sql_session *s);     /* what became of a commit that was answered early (P3) */
 void session_notice(struct sql_session *s, const char *severity, enum status code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void session_trace(struct sql_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -301,6 +301,16 @@ static enum status wait_for(struct sql_session *s, const struct cell *args, uint
 	return ST_WAIT;
 }
 
+static enum status txn_outcome(struct sql_session *s, const char *name, struct cell *out, struct error *err)
+{
+	seq_index index = 0;
+	enum status st = access_named(s->access, name, true, &index, err);
+
+	*out = int_cell(PHYS_I64, (int64_t)index);
+	out->null = !index;
+	return st;
+}
+
 static enum status sleep_for(struct sql_session *s, double seconds, struct cell *out)
 {
 	uint64_t now = access_now_us(s->access), due;
@@ -340,7 +350,9 @@ static enum status setting_fn(struct sql_session *s, uint16_t fn, const struct c
 	enum status st = ST_OK;
 
 	if (fn == SFN_SET_CONFIG)
-		st = session_set(s, name, cell_text(&args[1], arena), args[2].i, err);
+		st = session_set_asked(s, name, cell_text(&args[1], arena), args[2].i, true, err);
+	if (st == ST_WAIT)
+		return st;
 	v = sql_session_get(s, name);
 	if (st)
 		return st;
@@ -464,6 +476,12 @@ static enum status one_call(struct sql_session *s, const struct expr *ex, const 
 		break;
 	case SFN_WAIT_FOR:
 		return wait_for(s, args, count, out, err);
+	case SFN_LAST_COMMIT:
+		*out = int_cell(PHYS_I64, (int64_t)access_last_commit(s->access));
+		out->null = !out->i;
+		break;
+	case SFN_TXN_OUTCOME:
+		return txn_outcome(s, cell_text(&args[0], arena), out, err);
 	case SFN_TXID_CURRENT: /* the snapshot: rises, and equal for all statements of a REPEATABLE READ transaction */
 		*out = int_cell(PHYS_I64, (int64_t)access_snapshot(s->access));
 		break;

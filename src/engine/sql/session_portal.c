@@ -606,6 +606,7 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 		s->lock_deadline_us = access_now_us(s->access) + s->lock_timeout_us;
 	if (st == ST_WAIT || st == ST_AGAIN)
 		return st;
+	session_late_news(s);
 	if (st == ST_END) {
 		finished(s);
 		return st;

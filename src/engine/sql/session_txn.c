@@ -73,11 +73,20 @@ enum status txn_commit(struct sql_session *s, struct error *err)
 	seq_index index = 0;
 	enum status st;
 
+	st = *s->txn_name ? access_name(s->access, s->txn_name, s->txn_since) : ST_OK;
+	if (st) {
+		txn_rollback(s);
+		return error_set(err, st, "the transaction's name cannot be used: %s", status_text(st));
+	}
 	st = access_commit(s->access, &index, err);
 	if (st == ST_WAIT)
 		return st;
-	if (!st && index)
-		s->last_commit = index;
+	if (st == ST_ALREADY_COMMITTED) { /* the transaction that the client means is committed */
+		session_notice(s, "NOTICE", st, "transaction \"%s\" was already committed, at index %llu: this attempt is without effect",
+			       s->txn_name, (unsigned long long)index);
+		st = ST_OK;
+	}
+	session_report_commit(s);
 	session_trace(s, "commit: index %llu, %s", (unsigned long long)index, status_name(st));
 	portals_drop(s, true);
 	txn_over(s, st == ST_OK);

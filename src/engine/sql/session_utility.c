@@ -98,7 +98,7 @@ static enum status set(struct sql_session *s, const struct stmt *st, struct erro
 	if (st->local && s->block != BLOCK_OPEN)
 		session_notice(s, "WARNING", ST_NO_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
 	txn_ensure(s);
-	return session_set(s, st->name, st->value, st->local, err);
+	return session_set_asked(s, st->name, st->value, st->local, false, err);
 }
 
 /* -- prepared statements --------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "engine/sql/settings.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "base/assert.h"
 #include "engine/sql/types.h"
 
-enum kind { S_BOOL, S_INT, S_MS, S_BYTES, S_TEXT, S_ENUM, S_ZONE, S_UTF8, S_DATESTYLE, S_FIXED };
+enum kind { S_BOOL, S_INT, S_MS, S_BYTES, S_TEXT, S_NAME, S_ENUM, S_ZONE, S_UTF8, S_DATESTYLE, S_FIXED };
 static const struct def {
 	const char *name, *initial, *values; /* values: of an enum, separated by | */
 	uint8_t kind;
@@ -69,10 +70,18 @@ static const struct def {
 	{"transaction_read_only", "off", NULL, S_BOOL, false, 0, 0, "Sets the current transaction's read-only status."},
 	{"transaction_timeout", "0", NULL, S_MS, false, 0, 0, "Accepted, without effect."},
 	{"valence.commit_level", "archive", "archive|memory|local", S_ENUM, false, 0, 0,
-	 "Sets when a commit is answered: journalled by a majority of voters, received by one, or submitted."},
+	 "Sets when a commit is answered: journalled by a majority of voters, received by one, or submitted here."},
+	{"valence.last_commit", "", NULL, S_FIXED, false, 0, 0,
+	 "Shows the log index of this session's newest commit; see valence.report_last_commit."},
 	{"valence.read_consistency", "local", "local|latest", S_ENUM, false, 0, 0,
 	 "Sets where snapshots come from: what this engine has applied, or the sequencer."},
+	{"valence.report_last_commit", "off", NULL, S_BOOL, false, 0, 0,
+	 "Reports valence.last_commit to the client after each commit, as the protocol reports parameters."},
 	{"valence.statement_memory", "512MB", NULL, S_BYTES, false, 0, 0, "Sets the most memory that one statement may use."},
+	{"valence.txn_id", "", NULL, S_NAME, false, 1, 64,
+	 "Sets the name of the current transaction (SET LOCAL): what was committed under it is not done twice."},
+	{"valence.txn_since", "0", NULL, S_INT, false, 0, LONG_MAX,
+	 "Sets a log index before the first attempt of a named transaction: repeated too late, it is refused, not done twice."},
 	{"valence.trace", "off", NULL, S_BOOL, false, 0, 0, "Sends a notice for each step of a statement."},
 	{"work_mem", "4MB", NULL, S_BYTES, false, 0, 0, "Accepted, without effect: see valence.statement_memory."},
 	{"xmloption", "content", "content|document", S_ENUM, false, 0, 0, "Accepted, without effect."},
@@ -281,8 +290,6 @@ static enum status canonical(const struct def *d, const char *v, char *out, size
 		}
 		if (!in_words(d->values, v, out, room))
 			return bad(err, d, v);
-		if (!strcmp(d->name, "valence.commit_level") && strcmp(out, "archive"))
-			return error_set(err, ST_UNSUPPORTED, "commit level \"%s\" is not supported yet: only archive is", v);
 		return ST_OK;
 	case S_ZONE:
 		if (!value_time_zone_ok(v))
@@ -303,6 +310,10 @@ static enum status canonical(const struct def *d, const char *v, char *out, size
 		if (!strcasecmp(v, d->initial))
 			break;
 		return error_set(err, ST_BAD_PARAMETER, "parameter \"%s\" cannot be changed", d->name);
+	case S_NAME:
+		if (strlen(v) > (size_t)d->max)
+			return error_set(err, ST_BAD_PARAMETER, "value of parameter \"%s\" is longer than %ld bytes", d->name, d->max);
+		break;
 	case S_TEXT:
 		break;
 	}

@@ -153,7 +153,7 @@ void txn_orphan_done(struct txns *t, struct txn *x)
 	txn_free(t, x);
 }
 
-void txn_end(struct access *a)
+struct txn *txn_leave(struct access *a)
 {
 	struct txn *x = a->txn;
 
@@ -163,7 +163,14 @@ void txn_end(struct access *a)
 	schema_lent_end(a);
 	if (a->turn.used_bytes > SCRATCH_KEEP_BYTES)
 		arena_reset(&a->turn);
-	txn_free(a->t, x);
+	return x;
+}
+
+void txn_end(struct access *a)
+{
+	struct txns *t = a->t;
+
+	txn_free(t, txn_leave(a));
 }
 
 void access_free(struct access *a)
@@ -173,6 +180,7 @@ void access_free(struct access *a)
 	audits_access_free(a);
 	views_free(a);
 	sequences_access_free(a);
+	level_access_free(a);
 	if (a->txn && a->txn->state == TXN_SUBMITTED) {
 		/* its record is on its way: the log decides, nobody is told */
 		a->txn->a = NULL;
@@ -214,6 +222,7 @@ void access_begin(struct access *a, enum isolation iso, bool read_only)
 	a->canceled = false;
 	a->latest_request = 0; /* an answer to a statement that was cancelled is too old for the next */
 	a->need_applied = 0;
+	a->latest_request = 0; /* the answer to a statement that was canceled since is too old for this one */
 	a->savepoints.count = 0;
 }
 
@@ -234,7 +243,7 @@ void access_set_read_only(struct access *a, bool read_only)
 	a->txn->read_only = read_only;
 }
 
-static enum status latest_wait(struct access *a)
+enum status access_latest_wait(struct access *a)
 {
 	struct txns *t = a->t;
 	struct buf b;
@@ -267,6 +276,19 @@ void txns_latest_is(struct txns *t, uint64_t request, seq_index index)
 	txns_wake(t, WAIT_LATEST, request);
 }
 
+enum status access_voters_check(struct access *a, struct error *err)
+{
+	struct txns *t = a->t;
+
+	if (t->host->silence_us(t->ctx) <= t->stale_read_limit_us)
+		return ST_OK;
+	COVER(STALE_REFUSED);
+	error_set(err, ST_NO_VOTERS, "no sign of a majority of the archives for %llu ms",
+		  (unsigned long long)(t->host->silence_us(t->ctx) / 1000));
+	error_hint(err, "this engine may be cut off from the cluster; retry, or use another engine");
+	return ST_NO_VOTERS;
+}
+
 static enum status snapshot_take(struct access *a, struct error *err)
 {
 	struct txns *t = a->t;
@@ -274,17 +296,15 @@ static enum status snapshot_take(struct access *a, struct error *err)
 	seq_index least = a->last_commit > a->need_applied ? a->last_commit : a->need_applied;
 	enum status st;
 
+	if (a->early)
+		return access_wait(a, WAIT_SUBMISSION, a->early->id);
 	if (least > txns_applied(t))
 		return access_wait(a, WAIT_APPLIED, least);
-	if (t->host->silence_us(t->ctx) > t->stale_read_limit_us) {
-		COVER(STALE_REFUSED);
-		error_set(err, ST_NO_VOTERS, "no sign of a majority of the archives for %llu ms",
-			  (unsigned long long)(t->host->silence_us(t->ctx) / 1000));
-		error_hint(err, "this engine may be cut off from the cluster; retry, or use another engine");
-		return ST_NO_VOTERS;
-	}
+	st = access_voters_check(a, err);
+	if (st)
+		return st;
 	if (a->latest) {
-		st = latest_wait(a);
+		st = access_latest_wait(a);
 		if (st)
 			return st;
 		a->latest_request = 0;
@@ -434,6 +454,7 @@ void access_rollback_to(struct access *a, uint32_t n)
 	a->latest_request = 0;
 	grants_call_free(a->t, a->txn);
 	intent_give_up(a->t, a->txn);
+	a->latest_request = 0;
 	COVER_IF(overlay_mark(&a->txn->overlay) != s.overlay_mark, SAVEPOINT_UNDONE);
 	roll_back_to(a, s.overlay_mark, s.ddl_count);
 	a->savepoints.count = n;
@@ -443,6 +464,11 @@ void access_release(struct access *a, uint32_t n)
 {
 	ASSERT(n && n <= a->savepoints.count);
 	a->savepoints.count = n - 1;
+}
+
+seq_index access_last_commit(const struct access *a)
+{
+	return a->last_commit;
 }
 
 seq_index access_snapshot(const struct access *a)
@@ -459,8 +485,7 @@ bool access_snapshot_reaches(const struct access *a, seq_index index)
 
 void access_set_commit_level(struct access *a, enum commit_level level)
 {
-	(void)a;
-	ASSERT(level == COMMIT_ARCHIVE); /* the others are refused by the session until they exist */
+	a->level = level;
 }
 
 void access_set_read_latest(struct access *a, bool latest)

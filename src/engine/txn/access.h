@@ -59,10 +59,23 @@ MUST_CHECK enum status access_statement_restart(struct access *a, struct error *
 /*
  * ST_WAIT until the own commit record is applied here and the commit level is met; then ST_OK (index_out: its
  * place, 0 nothing to commit) or an error: nothing of the transaction happened, but ST_OUTCOME_UNKNOWN. The
- * transaction is over after anything but ST_WAIT.
+ * transaction is over after anything but ST_WAIT. ST_ALREADY_COMMITTED: nothing of it happened either, as another one under its
+ * name was committed before, at index_out.
  */
 MUST_CHECK enum status access_commit(struct access *a, seq_index *index_out, struct error *err);
 void access_rollback(struct access *a);
+seq_index access_last_commit(const struct access *a); /* of this session's commits, the newest that is known; 0: none */
+/*
+ * What the application calls the open transaction (ADR 13). It then leaves a record when it commits, also when it wrote nothing,
+ * so that the name is taken. @since: see struct record. ST_INTERNAL.
+ */
+MUST_CHECK enum status access_name(struct access *a, const char *name, seq_index since);
+/*
+ * Index of the commit under this name; 0: there is none, as of an index that has all that anybody was told of before the call
+ * (@within_statement: before the statement) at commit level archive. ST_WAIT, ST_NO_VOTERS, ST_NOT_MEMBER, ST_INTERNAL.
+ */
+MUST_CHECK enum status access_named(struct access *a, const char *name, bool within_statement, seq_index *index_out,
+				    struct error *err);
 /* Savepoints by number, 1 the first; rollback_to keeps n, release and rollback_to forget those above. */
 uint32_t access_savepoint(struct access *a);
 void access_rollback_to(struct access *a, uint32_t n);
@@ -70,7 +83,13 @@ void access_release(struct access *a, uint32_t n);
 seq_index access_snapshot(const struct access *a);
 /* Is the next statement's snapshot @index or later? What was built as of then has nothing for an older one. */
 bool access_snapshot_reaches(const struct access *a, seq_index index);
+/*
+ * When a commit is answered (P3): of the transactions that end from now on. What is answered early is not durable yet, and may even
+ * come to nothing: access_early_lost() tells, once, with the reason. Each later statement of the session waits until it is
+ * decided. Definitions and named transactions are always answered as at COMMIT_ARCHIVE.
+ */
 void access_set_commit_level(struct access *a, enum commit_level level);
+bool access_early_lost(struct access *a, struct error *err_out);
 void access_set_read_latest(struct access *a, bool latest); /* valence.read_consistency */
 uint64_t access_transaction_time_us(const struct access *a); /* wall clock at begin, for now() */
 uint64_t access_wall_us(const struct access *a);            /* may jump: for what is shown, never for limits */

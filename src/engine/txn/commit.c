@@ -31,6 +31,7 @@ struct commit_work {
 	enum verdict verdict;
 	enum void_cause cause;
 	seq_index at;
+	seq_index first;               /* cause VOID_NAME: of the commit that it repeats */
 	uint32_t touch_count;
 	rel_id touches[RECORD_TOUCHES_MAX];
 	bool touches_over;
@@ -313,10 +314,15 @@ static void commit_done(struct txns *t, struct submission *s, enum verdict v, en
 	x->commit->verdict = v;
 	x->commit->cause = cause;
 	x->commit->at = index;
+	x->commit->first = cause == VOID_NAME ? replica_named(t->rp, x->name) : 0;
 	if (v == VERDICT_OK)
 		t->stats.commits++;
+	else if (cause == VOID_NAME)
+		t->stats.repeats++;
 	else
 		t->stats.voids++;
+	if (x->answered_early)
+		level_decided(t, x, v, cause, index);
 	if (!x->a)
 		txn_orphan_done(t, x);
 	else
@@ -346,11 +352,15 @@ static enum status send_commit(struct access *a, struct error *err)
 		r.touch_count = w->all.count;
 		memcpy(r.touches, w->all.at, w->all.count * sizeof r.touches[0]);
 	}
+	r.named = x->named;
+	memcpy(r.name, x->name, sizeof r.name);
+	r.name_since = x->name_since;
 	if (!inherit_merge(x, &r))
 		return access_wait(a, WAIT_APPLIED, txns_applied(t) + 1);
 	s = txns_submit(t, &r, &w->payload);
 	s->done = commit_done;
 	s->ctx = x;
+	s->tell = level_tell(a, x);
 	x->state = TXN_SUBMITTED;
 	w->stage = COMMIT_SENT;
 	buf_reset(&w->payload);
@@ -363,6 +373,10 @@ static enum status outcome(struct access *a, seq_index *index_out, struct error 
 	struct txn *x = a->txn;
 	struct commit_work w = *x->commit;
 
+	if (!w.decided && level_early(a, x)) {
+		level_detach(a);
+		return ST_OK;
+	}
 	if (!w.decided)
 		return access_wait(a, WAIT_SUBMISSION, x->id);
 	if (w.verdict == VERDICT_OK) {
@@ -372,6 +386,16 @@ static enum status outcome(struct access *a, seq_index *index_out, struct error 
 		return ST_OK;
 	}
 	txn_end(a);
+	if (w.cause == VOID_NAME && w.first) {
+		a->last_commit = w.first > a->last_commit ? w.first : a->last_commit;
+		*index_out = w.first;
+		return ST_ALREADY_COMMITTED;
+	}
+	if (w.cause == VOID_FORGOTTEN) {
+		error_set(err, ST_OUTCOME_UNKNOWN, "transaction outcome unknown: names as old as this one's are no longer kept");
+		error_detail(err, "Nothing of this attempt happened. An earlier one may have been committed.");
+		return ST_OUTCOME_UNKNOWN;
+	}
 	if (!w.at) {
 		COVER(UNKNOWN_OUTCOME);
 		error_set(err, ST_OUTCOME_UNKNOWN, "transaction outcome unknown: this engine left the cluster "
@@ -405,7 +429,7 @@ enum status commit_step(struct access *a, seq_index *index_out, struct error *er
 	st = access_check(a, err);
 	if (st)
 		return refuse(a, st);
-	if (overlay_empty(&x->overlay) && !x->ddl.count) {
+	if (overlay_empty(&x->overlay) && !x->ddl.count && !x->named) {
 		ddl_rolled_back(t, x);
 		grants_release(t, x);
 		txn_end(a);

@@ -33,6 +33,8 @@ enum msg_type {
 	MSG_LENT = 24,       /* from a holder: it lies where you can read it (lend_wire.h) */
 	MSG_HAVE = 23,       /* to a holder: u64 atom, u32 number, u32 bytes that are here, or LEND_ENOUGH */
 	MSG_PAYLOADS = 25,   /* asks for payloads: u64 index each, ascending */
+	MSG_SUBMIT_TELL = 27, /* to the leader: u32 count, u64 seq each: of these it wants MSG_RECEIVED; then as MSG_SUBMIT */
+	MSG_RECEIVED = 28,   /* from the leader: u64 engine, u64 seq: a majority of voters has received it, it will be ok (P3) */
 	MSG_PAYLOAD = 26     /* u8 the last of an answer?; each: u64 index, u8 is it here?, then bytes */
 };
 

@@ -73,12 +73,33 @@ struct submission *txns_submit(struct txns *t, struct record *r, const struct bu
 	return s;
 }
 
+/* @submit: a whole MSG_SUBMIT. @tells: numbers of those of which the leader is to say that they were received. */
+static void send_records(struct txns *t, struct buf *tells, struct buf *submit)
+{
+	struct buf b;
+
+	if (!tells->size) {
+		t->host->send(t->ctx, ENGINE_LEADER_ID, submit->data, submit->size);
+	} else {
+		buf_init(&b, t->mem);
+		put_u8(&b, MSG_SUBMIT_TELL);
+		put_u32(&b, (uint32_t)(tells->size / sizeof(uint64_t)));
+		buf_put(&b, tells->data, tells->size);
+		buf_put(&b, submit->data + 1, submit->size - 1);
+		t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
+		buf_fini(&b);
+	}
+	buf_reset(tells);
+	buf_reset(submit);
+}
+
 /* Sends what has not been sent, in order, within the window. */
 void submit_flush(struct txns *t)
 {
-	struct buf b;
+	struct buf tells, b;
 	size_t window = 0;
 
+	buf_init(&tells, t->mem);
 	buf_init(&b, t->mem);
 	LIST_FOREACH(it, &t->submissions) {
 		struct submission *s = CONTAINER_OF(it, struct submission, all);
@@ -88,18 +109,36 @@ void submit_flush(struct txns *t)
 			break;
 		if (s->sent)
 			continue;
-		if (b.size && b.size + s->size > SUBMIT_MESSAGE_BYTES) {
-			t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
-			buf_reset(&b);
-		}
+		if (b.size && b.size + s->size > SUBMIT_MESSAGE_BYTES)
+			send_records(t, &tells, &b);
 		if (!b.size)
 			put_u8(&b, MSG_SUBMIT);
+		if (s->tell)
+			put_u64(&tells, s->seq);
 		buf_put(&b, s->bytes, s->size);
 		s->sent = true;
 	}
 	if (b.size)
-		t->host->send(t->ctx, ENGINE_LEADER_ID, b.data, b.size);
+		send_records(t, &tells, &b);
+	buf_fini(&tells);
 	buf_fini(&b);
+}
+
+void submit_received(struct txns *t, struct reader *r)
+{
+	engine_id self = get_u64(r);
+	uint64_t seq = get_u64(r);
+
+	if (r->bad || self != t->self || !self)
+		return; /* of an earlier membership */
+	LIST_FOREACH(it, &t->submissions) {
+		struct submission *s = CONTAINER_OF(it, struct submission, all);
+
+		if (s->seq == seq && s->tell)
+			level_received(t, s);
+		if (s->seq >= seq)
+			return;
+	}
 }
 
 void txns_resubmit(struct txns *t)

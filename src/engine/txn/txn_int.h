@@ -29,6 +29,7 @@ struct submission {
 	uint8_t *bytes;
 	uint32_t size;
 	bool sent;
+	bool tell;                /* its session waits for a majority of voters to have received it (P3) */
 	void (*done)(struct txns *t, struct submission *s, enum verdict v, enum void_cause cause, seq_index index);
 	void *ctx;
 	uint64_t arg;
@@ -67,6 +68,12 @@ struct txn {
 	bool victim;              /* a deadlock ends here */
 	bool stale;               /* its snapshot was given up for room (S7) */
 	bool doomed;              /* an engine that granted to it is gone (P11) */
+	bool received;            /* its commit record, by a majority of voters */
+	bool answered_early;
+	struct access *early;     /* its client was answered already; NULL: not, or its session is gone */
+	bool named;               /* by the application: name, name_since as in struct record */
+	uint8_t name[RECORD_NAME_BYTES];
+	seq_index name_since;
 	bool abandoned;           /* a request to a peer was given up before its answer came */
 	struct arena arena;       /* its own */
 	struct overlay overlay;
@@ -114,6 +121,12 @@ struct access {
 	struct arena turn;        /* scratch */
 	uint64_t latest_request;
 	seq_index latest_index;
+	enum commit_level level;
+	struct txn *early;        /* answered before it was decided: the next statement waits for it (P3) */
+	bool early_lost;          /* one was not committed, and the session has not been told */
+	struct error early_error;
+	txn_id confirmed_txn;     /* in this statement of it a name was looked up as of an index that the leader confirmed */
+	uint32_t confirmed_stmt;
 	struct audit *audit;
 	struct view_rows *view;
 	struct sequence_call *sequence;
@@ -200,8 +213,12 @@ void txns_wake(struct txns *t, enum wait_kind kind, uint64_t id); /* id 0: all o
 void txns_wake_all(struct txns *t);
 void txns_later(struct txns *t, struct access *a); /* wakes it in the next turn */
 void txns_wake_later(struct txns *t);
+struct txn *txn_leave(struct access *a); /* the session has none any more; it goes on by itself */
 void txn_end(struct access *a); /* frees; locks are gone or going by themselves */
 enum status access_check(struct access *a, struct error *err); /* canceled, victim, removed */
+enum status access_voters_check(struct access *a, struct error *err); /* ST_NO_VOTERS (P26) */
+/* ST_OK: applied is an index that the leader confirmed since latest_request was 0. Then set it to 0. */
+enum status access_latest_wait(struct access *a);
 
 /* submit.c */
 struct submission *txns_submit(struct txns *t, struct record *r, const struct buf *payload);
@@ -210,6 +227,7 @@ void submit_fini(struct txns *t);
 void submit_applied(struct txns *t, const struct record *r, enum verdict v, enum void_cause cause);
 void submit_fail_all(struct txns *t); /* removed: none of them will be applied, or it is not known */
 void submit_flush(struct txns *t);
+void submit_received(struct txns *t, struct reader *r); /* MSG_RECEIVED */
 
 /* peer.c: reliable ordered sessions */
 void peers_init(struct txns *t);
@@ -304,6 +322,14 @@ enum status commit_step(struct access *a, seq_index *index_out, struct error *er
 uint64_t commit_row_bytes(const struct cell *cells, uint32_t cell_count);
 #define ROW_OP_MAX RECORD_PAYLOAD_SOFT
 void commit_free(struct txns *t, struct txn *x);
+
+/* level.c: answers before the outcome (P3) */
+bool level_early(const struct access *a, const struct txn *x); /* may its client be answered by now? */
+bool level_tell(const struct access *a, const struct txn *x);  /* is the leader to say when a majority has received it? */
+void level_received(struct txns *t, struct submission *s);
+void level_detach(struct access *a);            /* the session goes on without waiting for its commit */
+void level_decided(struct txns *t, struct txn *x, enum verdict v, enum void_cause cause, seq_index index);
+void level_access_free(struct access *a);
 
 /* sequence.c */
 void sequences_init(struct txns *t);

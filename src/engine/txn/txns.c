@@ -315,6 +315,9 @@ void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes
 	case MSG_PART:
 		parts_message(t, from, type, &r);
 		break;
+	case MSG_RECEIVED:
+		submit_received(t, &r);
+		break;
 	case MSG_LATEST_IS:
 		request = get_u64(&r);
 		txns_latest_is(t, request, get_u64(&r));

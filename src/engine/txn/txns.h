@@ -91,7 +91,8 @@ uint64_t txns_fetches_version(const struct txns *t);
 void txns_payloads_came(struct txns *t);
 
 struct txns_stats {
-	uint64_t commits, voids, rollbacks, grants_local, grants_remote, grants_inherited, grant_waits, fetches, fetch_bytes, fetch_reads, fetch_read_bytes,
+	uint64_t commits, voids, repeats, early, early_lost, rollbacks, grants_local, grants_remote, grants_inherited, grant_waits,
+		fetches, fetch_bytes, fetch_reads, fetch_read_bytes,
 		fetch_read_failures, lends, lend_bytes, splits, moves,
 		reserves, deadlocks, restarts, resubmits, parts;
 };

@@ -8,7 +8,8 @@
  * History: version 1, the first. Version 2: both sides prove that they know the cluster's secret;
  * a hello has a name and a challenge. Version 3: a child says up to where it wants the log, and what
  * of it; heartbeats carry an echo and the newest index; direct links. Version 4: one link between two
- * voters, both talk on it; a welcome counts its sender's hellos.
+ * voters, both talk on it; a welcome counts its sender's hellos; batches
+ * of the log are of version 2; unicast to and from the leader about commits that are answered early.
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:

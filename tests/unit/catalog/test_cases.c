@@ -2,6 +2,7 @@
  * test_cases.c - single situations of the replica that a random log meets rarely.
  */
 #include <CUnit/CUnit.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../unit.h"
@@ -13,7 +14,7 @@ static struct replica *a, *cache;
 static uint64_t seqs[10];
 static seq_index last;
 static bool oversize_seen;
-static enum verdict verdicts[20000];
+static enum verdict verdicts[60000];
 static struct record rec;
 
 static int setup(void)
@@ -407,8 +408,131 @@ static void test_cases_bad_root(void)
 	CU_ASSERT_EQUAL(root_try("M", 1, long_value, 100), ST_CORRUPT);
 	CU_ASSERT_EQUAL(root_try("I\0\0\0\0\0\0\0\11", 9, long_value, 24), ST_CORRUPT);
 	CU_ASSERT_EQUAL(root_try("B\0\0\0\0\0\0\0\11", 9, long_value, 7), ST_CORRUPT);
+	CU_ASSERT_EQUAL(root_try("T\0\0\0\0\0\0\0\11", 9, long_value, 8), ST_CORRUPT);
+	CU_ASSERT_EQUAL(root_try("T123456789abcdef0", 17, long_value, 7), ST_CORRUPT);
+	CU_ASSERT_EQUAL(root_try("T123456789abcdef0", 17, long_value, 8), ST_OK);
 	CU_ASSERT_EQUAL(root_try("Z\0\0\0\0\0\0\0\11", 9, long_value, 8), ST_CORRUPT);
 	CU_ASSERT_EQUAL(root_try("B\0\0\0\0\0\0\0\11", 9, long_value, 8), ST_OK);
+	replica_free(a);
+}
+
+/* A commit under a name; NULL: none. */
+static enum verdict commit_as(struct replica *rp, engine_id by, const char *name, seq_index since, rel_id storage, row_id row)
+{
+	enum verdict v;
+	struct buf b;
+
+	buf_init(&b, &account);
+	if (row)
+		row_op(&b, storage, row);
+	next(REC_COMMIT, by, last, &b);
+	if (name) {
+		rec.named = true;
+		rec.name_since = since;
+		CU_ASSERT_EQUAL(record_name(name, rec.name), ST_OK);
+	}
+	v = apply(rp, &rec);
+	if (rp == a && cache)
+		CU_ASSERT_EQUAL(apply(cache, &rec), v);
+	buf_fini(&b);
+	return v;
+}
+
+static seq_index index_of(const struct replica *rp, const char *name)
+{
+	uint8_t id[RECORD_NAME_BYTES];
+
+	CU_ASSERT_EQUAL(record_name(name, id), ST_OK);
+	return replica_named(rp, id);
+}
+
+static bool roots_equal(struct replica *x, struct replica *y)
+{
+	size_t bx, by;
+	const struct atom_head *ix = frame_image_ref(x->root, &bx), *iy = frame_image_ref(y->root, &by);
+	bool equal = bx == by && !memcmp(ix, iy, bx);
+
+	atom_image_unref(replica_store(x), ix);
+	atom_image_unref(replica_store(y), iy);
+	return equal;
+}
+
+/* The first commit under a name has its effect, any other has none, whoever sends it; one that wrote nothing takes its name too. */
+static void test_cases_names(void)
+{
+	seq_index first;
+
+	open_all();
+	cache = NULL;
+	create(1, 50, 10);
+	CU_ASSERT_EQUAL(commit_as(a, 1, "one", 0, 50, 1), VERDICT_OK);
+	first = last;
+	CU_ASSERT_EQUAL(index_of(a, "one"), first);
+	CU_ASSERT_EQUAL(index_of(a, "two"), 0);
+	CU_ASSERT_EQUAL(commit_as(a, 2, "one", 0, 50, 2), VERDICT_VOID);
+	CU_ASSERT_EQUAL(commit_as(a, 1, "one", 0, 50, 3), VERDICT_VOID);
+	CU_ASSERT_EQUAL(index_of(a, "one"), first);
+	CU_ASSERT_EQUAL(commit_as(a, 2, "two", 0, 50, 0), VERDICT_OK);
+	CU_ASSERT_EQUAL(commit_as(a, 1, "two", 0, 50, 4), VERDICT_VOID);
+	CU_ASSERT_EQUAL(commit_as(a, 1, NULL, 0, 50, 5), VERDICT_OK);
+	CU_ASSERT_EQUAL(replica_names_count(a), 2);
+	/* a void attempt takes no name: another one may succeed */
+	next(REC_COMMIT, 1, last, &(struct buf){0})->plan = 0;
+	rec.named = true;
+	CU_ASSERT_EQUAL(record_name("three", rec.name), ST_OK);
+	rec.grantor_count = 1;
+	rec.grantors[0] = 77;
+	CU_ASSERT_EQUAL(apply(a, &rec), VERDICT_VOID);
+	CU_ASSERT_EQUAL(index_of(a, "three"), 0);
+	CU_ASSERT_EQUAL(commit_as(a, 2, "three", 0, 50, 6), VERDICT_OK);
+	replica_free(a);
+}
+
+/*
+ * The newest REPLICA_NAMES are kept, the same ones with the same bytes on a member, on a joiner that has the root's image, and
+ * on an archive that started from one. What is forgotten can be committed again, but not by one who says since when it is in use.
+ */
+static void test_cases_names_forgotten(void)
+{
+	char name[32];
+	seq_index first, begun;
+
+	open_all();
+	cache = NULL;
+	begun = last;
+	CU_ASSERT_EQUAL(commit_as(a, 1, "first", begun, 0, 0), VERDICT_OK);
+	first = last;
+	for (int i = 0; i < REPLICA_NAMES / 2; i++) {
+		snprintf(name, sizeof name, "n%d", i);
+		CU_ASSERT_EQUAL(commit_as(a, 1 + (engine_id)(i % 2), name, begun, 0, 0), VERDICT_OK);
+	}
+	cache_open(); /* from here on beside it */
+	CU_ASSERT_EQUAL(replica_names_count(cache), replica_names_count(a));
+	for (int i = REPLICA_NAMES / 2; i < REPLICA_NAMES - 1; i++) {
+		snprintf(name, sizeof name, "n%d", i);
+		CU_ASSERT_EQUAL(commit_as(a, 1 + (engine_id)(i % 2), name, begun, 0, 0), VERDICT_OK);
+	}
+	CU_ASSERT_EQUAL(index_of(a, "first"), first);
+	CU_ASSERT_EQUAL(replica_names_forgotten(a), 0);
+	CU_ASSERT_EQUAL(commit_as(a, 1, "last", 0, 0, 0), VERDICT_OK);
+	CU_ASSERT_EQUAL(replica_names_count(a), REPLICA_NAMES);
+	CU_ASSERT_EQUAL(replica_names_forgotten(a), first);
+	CU_ASSERT(index_of(a, "first") == 0 && index_of(cache, "first") == 0 && index_of(cache, "n0") == index_of(a, "n0"));
+	CU_ASSERT(roots_equal(a, cache));
+	CU_ASSERT_EQUAL(commit_as(a, 2, "first", begun, 0, 0), VERDICT_VOID);
+	CU_ASSERT_EQUAL(index_of(a, "first"), 0);
+	CU_ASSERT_EQUAL(commit_as(a, 2, "new", first, 0, 0), VERDICT_OK); /* nothing that it could repeat is forgotten */
+	CU_ASSERT_EQUAL(commit_as(a, 2, "first", 0, 0, 0), VERDICT_OK);
+	replica_free(cache);
+	cache_open(); /* a joiner of now */
+	for (int i = 0; i < 2 * REPLICA_NAMES; i++) {
+		snprintf(name, sizeof name, "m%d", i);
+		CU_ASSERT_EQUAL(commit_as(a, 1, name, 0, 0, 0), VERDICT_OK);
+	}
+	CU_ASSERT(roots_equal(a, cache));
+	CU_ASSERT_EQUAL(replica_names_count(cache), REPLICA_NAMES);
+	CU_ASSERT_EQUAL(replica_names_forgotten(cache), replica_names_forgotten(a));
+	replica_free(cache);
 	replica_free(a);
 }
 
@@ -422,5 +546,7 @@ void suite_catalog_cases(void)
 	CU_add_test(s, "paused", test_cases_paused);
 	CU_add_test(s, "split key", test_cases_split_key);
 	CU_add_test(s, "data catalog", test_cases_data_catalog);
+	CU_add_test(s, "names", test_cases_names);
+	CU_add_test(s, "names forgotten", test_cases_names_forgotten);
 	CU_add_test(s, "bad root", test_cases_bad_root);
 }

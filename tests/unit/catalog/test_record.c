@@ -70,6 +70,11 @@ static void record_make(struct record *r, uint8_t *payload, uint32_t bytes)
 	r->touch_count = (uint32_t)below(below(9) ? 4 : RECORD_TOUCHES_MAX + 1);
 	for (uint32_t i = 0; i < r->touch_count; i++)
 		r->touches[i] = (struct touch){number(), number()};
+	r->named = r->kind == REC_COMMIT && below(3) == 0;
+	if (r->named) {
+		fill(r->name, sizeof r->name);
+		r->name_since = below(2) ? number() : 0;
+	}
 	fill(payload, bytes);
 	r->payload = payload;
 	r->payload_bytes = bytes;
@@ -82,7 +87,8 @@ static bool records_equal(const struct record *a, const struct record *b)
 	       a->grantor_count == b->grantor_count && a->touch_count == b->touch_count &&
 	       !memcmp(a->grantors, b->grantors, a->grantor_count * sizeof a->grantors[0]) &&
 	       !memcmp(a->touches, b->touches, a->touch_count * sizeof a->touches[0]) &&
-	       a->payload_bytes == b->payload_bytes && !memcmp(a->payload, b->payload, a->payload_bytes);
+	       a->named == b->named && a->name_since == b->name_since &&
+	       (!a->named || !memcmp(a->name, b->name, sizeof a->name)) && a->payload_bytes == b->payload_bytes && !memcmp(a->payload, b->payload, a->payload_bytes);
 }
 
 /* Batches of random records come back, each with its index; empty ones too. */

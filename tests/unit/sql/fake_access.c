@@ -25,8 +25,10 @@ struct seq_state { rel_id id; int64_t next; bool done; };
 enum undo_kind { U_INSERT, U_UPDATE, U_DELETE, U_KEY_ADD, U_KEY_REMOVE, U_DEF };
 struct undo { uint8_t kind; rel_id storage; row_id row; struct cell *cells; uint16_t count; struct entry key; struct def def; bool had; };
 
+struct fake_name { char name[80]; seq_index index; };
 struct engine {
 	struct mem *mem;
+	VEC(struct fake_name) names;
 	struct arena arena;
 	struct map tables, indexes;
 	VEC(struct def) defs;
@@ -44,6 +46,8 @@ struct access {
 	size_t stmt_undo;
 	VEC(size_t) savepoints;
 	uint64_t begun_us;
+	seq_index last_commit;
+	char name[80];
 };
 
 static bool trouble(struct access *a)
@@ -94,6 +98,7 @@ void fake_engine_free(struct engine *e)
 		VEC_FINI(e->mem, &ix->chunks);
 		MEM_FREE(e->mem, ix);
 	}
+	VEC_FINI(e->mem, &e->names);
 	map_fini(&e->tables);
 	map_fini(&e->indexes);
 	VEC_FINI(e->mem, &e->defs);
@@ -382,19 +387,72 @@ static void txn_end(struct access *a)
 	a->e->undo.count = 0;
 }
 
+static seq_index name_index(const struct engine *e, const char *name)
+{
+	for (size_t i = 0; i < e->names.count; i++)
+		if (strcmp(e->names.at[i].name, name) == 0)
+			return e->names.at[i].index;
+	return 0;
+}
+
 enum status access_commit(struct access *a, seq_index *index_out, struct error *err)
 {
 	(void)err;
 	ASSERT(a->in_txn && !a->in_stmt);
 	MAYBE_WAIT(a);
-	*index_out = a->e->undo.count ? ++a->e->index : 0;
+	if (*a->name && name_index(a->e, a->name)) { /* another session was faster */
+		*index_out = name_index(a->e, a->name);
+		a->name[0] = 0;
+		undo_to(a->e, 0);
+		txn_end(a);
+		return ST_ALREADY_COMMITTED;
+	}
+	*index_out = a->e->undo.count || *a->name ? ++a->e->index : 0;
 	a->e->commits += a->e->undo.count > 0;
+	if (*index_out)
+		a->last_commit = *index_out;
+	if (*a->name) {
+		struct fake_name n = {.index = *index_out};
+
+		memcpy(n.name, a->name, sizeof n.name);
+		VEC_PUSH(a->e->mem, &a->e->names, n);
+		a->name[0] = 0;
+	}
 	txn_end(a);
 	return ST_OK;
 }
 
+enum status access_name(struct access *a, const char *name, seq_index since)
+{
+	(void)since;
+	ASSERT(a->in_txn && strlen(name) < sizeof a->name);
+	memcpy(a->name, name, strlen(name) + 1);
+	return ST_OK;
+}
+
+enum status access_named(struct access *a, const char *name, bool within_statement, seq_index *index_out, struct error *err)
+{
+	(void)err, (void)within_statement;
+	MAYBE_WAIT(a);
+	*index_out = name_index(a->e, name);
+	return ST_OK;
+}
+
+void fake_named(struct engine *e, const char *name)
+{
+	struct fake_name n = {.index = ++e->index};
+
+	ASSERT(strlen(name) < sizeof n.name);
+	memcpy(n.name, name, strlen(name) + 1);
+	VEC_PUSH(e->mem, &e->names, n);
+}
+
+bool access_early_lost(struct access *a, struct error *err_out) { (void)a; (void)err_out; return false; }
+seq_index access_last_commit(const struct access *a) { return a->last_commit; }
+
 void access_rollback(struct access *a)
 {
+	a->name[0] = 0;
 	ASSERT(a->in_txn);
 	undo_to(a->e, 0);
 	txn_end(a);

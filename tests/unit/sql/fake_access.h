@@ -17,6 +17,7 @@ void fake_trouble(struct engine *e, uint32_t wait_one_of, uint32_t again_one_of)
 void fake_turn(struct engine *e);
 void fake_advance_us(struct engine *e, uint64_t us);
 void fake_set_clock(struct engine *e, int64_t by_us);   /* the wall clock jumps */
+void fake_named(struct engine *e, const char *name); /* another session commits a transaction of this name */
 uint64_t fake_commits(const struct engine *e);
 
 #endif

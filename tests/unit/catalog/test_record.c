@@ -2,6 +2,7 @@
  * test_record.c - records, batches and payloads come back as they were; what is cut, damaged or out of bounds is refused.
  */
 #include <CUnit/CUnit.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "../unit.h"
@@ -124,6 +125,36 @@ static void test_record_batch(void)
 		buf_fini(&out);
 		buf_fini(&r);
 	}
+}
+
+/* A journal of before names has batches of version 1, which are read; what a later version has is not known. */
+static void test_record_batch_versions(void)
+{
+	static const struct { uint8_t version; enum status st; } cases[] = {
+		{0, ST_CORRUPT}, {1, ST_OK}, {BATCH_VERSION, ST_OK}, {BATCH_VERSION + 1, ST_CORRUPT}};
+	uint8_t payload[40];
+	struct buf out, r;
+
+	record_make(&two, payload, sizeof payload);
+	two.kind = REC_COMMIT;
+	two.named = false;
+	buf_init(&out, &account);
+	buf_init(&r, &account);
+	record_encode(&two, &r);
+	batch_begin(&out, 10, 5, 6, 7);
+	batch_add(&out, r.data, r.size);
+	batch_end(&out, 0);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct batch_iter it = {0};
+		struct batch b;
+
+		out.data[offsetof(struct batch_head, version)] = cases[i].version;
+		CU_ASSERT_EQUAL_FATAL(batch_decode(out.data, out.size, &b), cases[i].st);
+		if (cases[i].st == ST_OK)
+			CU_ASSERT(batch_next(&b, &it, &one) == ST_OK && records_equal(&one, &two) && !one.named);
+	}
+	buf_fini(&out);
+	buf_fini(&r);
 }
 
 /* Left out payloads leave a batch of its own checksum, with the same headers; put back, they make the bytes that were. */
@@ -733,6 +764,7 @@ void suite_catalog_record(void)
 {
 	CU_pSuite s = CU_add_suite("catalog_record", setup, teardown);
 
+	CU_add_test(s, "batch versions", test_record_batch_versions);
 	CU_add_test(s, "batch", test_record_batch);
 	CU_add_test(s, "batch without payloads", test_record_batch_pruned);
 	CU_add_test(s, "touches", test_record_touches);

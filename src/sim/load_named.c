@@ -46,6 +46,15 @@ static void done(struct client *c)
 	client_next(c, MILLIS(8));
 }
 
+/* Some hang up while the commit is under way, and try again at once: two attempts are then on their way to the log. */
+static void maybe_leave_soon(struct client *c)
+{
+	if (rng_below(&c->rng, 3))
+		return;
+	timer_cancel(&c->w->timers, &c->limit);
+	timer_arm(&c->w->timers, &c->limit, c->w->now_us + 100 + rng_below(&c->rng, 2000));
+}
+
 static void update_text(const struct named_state *s, char *out, size_t room)
 {
 	snprintf(out, room, "UPDATE acct SET balance = balance + CASE id WHEN %d THEN %" PRId64 " ELSE %" PRId64
@@ -69,6 +78,7 @@ static void attempt(struct client *c)
 	update_text(s, update, sizeof update);
 	client_query(c, "SET valence.commit_level = %s; BEGIN; SET LOCAL valence.txn_since = %" PRIu64 "; SET LOCAL valence.txn_id = 'k%u-%" PRIu64 "'; %s; COMMIT",
 		     rng_below(&c->rng, 2) ? "local" : "archive", s->since, c->number, s->number, s->empty ? "SELECT 1" : update);
+	maybe_leave_soon(c);
 }
 
 static void start(struct client *c)
@@ -154,6 +164,7 @@ static void replied(struct client *c)
 	case AT_WRITE:
 		s->at = AT_COMMIT;
 		client_query(c, "COMMIT");
+		maybe_leave_soon(c);
 		return;
 	case AT_OUTCOME:
 		if (client_int(c, 0, 0) <= 0 || (!s->empty && client_int(c, 0, 0) != (int64_t)s->x->index))
@@ -180,7 +191,7 @@ static void named_event(struct client *c, enum client_event ev)
 	switch (ev) {
 	case CLIENT_LOST:
 		s->at = AT_IDLE;
-		client_sleep(c, 1 + rng_below(&c->rng, MILLIS(40)));
+		client_sleep(c, 1 + rng_below(&c->rng, rng_below(&c->rng, 2) ? 50 : MILLIS(40)));
 		return;
 	case CLIENT_WOKEN:
 		if (c->phase == CLIENT_CLOSED)

@@ -25,7 +25,7 @@ static bool may_pass(const struct txn *x, const struct record *r)
 	size_t at = 0;
 	uint32_t rows = 0;
 
-	if (r->parts || x->ddl.count || !r->touch_count || !r->touches[0].storage)
+	if (r->parts || r->named || x->ddl.count || !r->touch_count || !r->touches[0].storage)
 		return false;
 	while ((m = map_next(&x->overlay.tables, &at))) {
 		const struct overlay_table *tab = m->value;

@@ -87,31 +87,52 @@ static void check_own(const struct mem *m, size_t bytes)
 		die(m, bytes, "over the account's limit");
 }
 
-void *mem_alloc(struct mem *m, size_t bytes)
+static void *must_charge(struct mem *m, void *p, size_t bytes)
 {
-	void *p;
-
-	check_own(m, bytes);
-	p = calloc(1, bytes ? bytes : 1);
 	if (!p)
 		die(m, bytes, "the system has none");
 	charge(m, bytes);
 	return p;
 }
 
-void *mem_try_alloc(struct mem *m, size_t bytes)
+void *mem_alloc(struct mem *m, size_t bytes)
 {
-	void *p;
+	check_own(m, bytes);
+	return must_charge(m, calloc(1, bytes ? bytes : 1), bytes);
+}
 
+void *mem_alloc_raw(struct mem *m, size_t bytes)
+{
+	check_own(m, bytes);
+	return must_charge(m, malloc(bytes ? bytes : 1), bytes);
+}
+
+static bool may_try(const struct mem *m, size_t bytes)
+{
 	ASSERT(m != NULL);
 	if (fail_after != 0 && --fail_after == 0)
-		return NULL;
+		return false;
 	if (bytes > MEM_BYTES_MAX)
-		return NULL;
-	for (const struct mem *up = m; up; up = up->parent)
-		if (!has_room(up, bytes))
-			return NULL;
-	p = calloc(1, bytes ? bytes : 1);
+		return false;
+	for (; m; m = m->parent)
+		if (!has_room(m, bytes))
+			return false;
+	return true;
+}
+
+void *mem_try_alloc(struct mem *m, size_t bytes)
+{
+	void *p = may_try(m, bytes) ? calloc(1, bytes ? bytes : 1) : NULL;
+
+	if (p)
+		charge(m, bytes);
+	return p;
+}
+
+void *mem_try_alloc_raw(struct mem *m, size_t bytes)
+{
+	void *p = may_try(m, bytes) ? malloc(bytes ? bytes : 1) : NULL;
+
 	if (p)
 		charge(m, bytes);
 	return p;

@@ -24,6 +24,9 @@ void mem_fini(struct mem *m); /* asserts that used_bytes is 0 */
 
 void *mem_alloc(struct mem *m, size_t bytes);      /* zeroed; aborts when there is none */
 void *mem_try_alloc(struct mem *m, size_t bytes);  /* zeroed; NULL when over a limit or none */
+/* As those two, not zeroed: for large ones that are written whole. */
+void *mem_alloc_raw(struct mem *m, size_t bytes);
+void *mem_try_alloc_raw(struct mem *m, size_t bytes);
 void *mem_realloc(struct mem *m, void *p, size_t old_bytes, size_t new_bytes); /* growth zeroed; aborts */
 void mem_free(struct mem *m, void *p, size_t bytes); /* p may be NULL */
 /* Fault injection for tests: the n-th following mem_try_alloc fails; 0 off. */

@@ -9,7 +9,7 @@ struct net_msg *net_msg_new(struct mem *mem, uint32_t bytes)
 {
 	ASSERT_OP(bytes, <=, NET_MESSAGE_MAX);
 
-	struct net_msg *m = mem_alloc(mem, sizeof *m + bytes);
+	struct net_msg *m = mem_alloc_raw(mem, sizeof *m + bytes);
 
 	m->mem = mem;
 	m->refs = 1;

@@ -49,6 +49,13 @@ static void test_mem_try_honours_every_limit(void)
 	CU_ASSERT_PTR_NULL(mem_try_alloc(&leaf, 1));
 	CU_ASSERT_PTR_NULL(mem_try_alloc(&root, 21));
 	CU_ASSERT_PTR_NULL(mem_try_alloc(&root, SIZE_MAX));
+	CU_ASSERT_PTR_NULL(mem_try_alloc_raw(&leaf, 1));
+	CU_ASSERT_PTR_NULL(mem_try_alloc_raw(&root, 21));
+	CU_ASSERT_PTR_NULL(mem_try_alloc_raw(&root, SIZE_MAX));
+	CU_ASSERT_EQUAL(root.used_bytes, 80);
+	mem_free(&leaf, p, 80);
+	p = mem_try_alloc_raw(&leaf, 80);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p);
 	CU_ASSERT_EQUAL(root.used_bytes, 80);
 	mem_free(&leaf, p, 80);
 	mem_fini(&leaf);

@@ -241,7 +241,7 @@ static int bench_fabrics(const struct request *rq)
 		int rc;
 
 		if (!f->ops ||
-		    (rq->fabric ? strcmp(f->name, rq->fabric) != 0 : f->caps.remote_read))
+		    (rq->fabric ? strcmp(f->name, rq->fabric) != 0 : f->caps.device))
 			continue;
 		rc = measure_fabric(f, rq, &r);
 		if (rc != CLI_DONE)

@@ -622,7 +622,7 @@ static int run(const struct request *rq)
 	if (rq->json)
 		printf("{\"fabrics\": [");
 	for (uint32_t i = 0; rc == CLI_DONE && (f = net_fabric_at(i)); i++) {
-		if (!f->ops || (rq->fabric ? strcmp(f->name, rq->fabric) != 0 : f->caps.remote_read))
+		if (!f->ops || (rq->fabric ? strcmp(f->name, rq->fabric) != 0 : f->caps.device))
 			continue;
 		if (rq->json)
 			printf("%s{\"fabric\": \"%s\", ", first ? "" : ", ", f->name);

@@ -311,7 +311,7 @@ static void tell(const struct request *rq, const struct row *r, bool first)
 
 static int run(const struct request *rq, const struct net_fabric *f)
 {
-	bool reads = f->caps.remote_read && f->ops->read; /* not every back end has it yet */
+	bool reads = f->caps.remote_read;
 	int rc = CLI_DONE;
 
 	if (rq->json)

@@ -26,10 +26,10 @@
  * decide on all of them. libfabric's verbs has no setting for it; UCX's is set by our back end.
  */
 static const struct net_fabric fabrics[] = {
-	{OFI("tcp"), {PIECE_BYTES, 16, 10000, 0, NET_DONE_TAKEN, false, false, false}},
-	{OFI("verbs"), {PIECE_BYTES, 16, 1000000, 0, NET_DONE_ARRIVED, true, true, false}},
-	{UCX("tcp"), {PIECE_BYTES, 16, 10000, 28, NET_DONE_TAKEN, false, false, true}},
-	{UCX("verbs"), {PIECE_BYTES, 16, 1000000, 1, NET_DONE_ARRIVED, true, true, true}},
+	{OFI("tcp"), {PIECE_BYTES, 16, 10000, 0, NET_DONE_TAKEN, false, false, false, false}},
+	{OFI("verbs"), {PIECE_BYTES, 16, 1000000, 0, NET_DONE_ARRIVED, true, true, true, false}},
+	{UCX("tcp"), {PIECE_BYTES, 16, 10000, 28, NET_DONE_TAKEN, false, false, false, true}},
+	{UCX("verbs"), {PIECE_BYTES, 16, 1000000, 1, NET_DONE_ARRIVED, true, true, false, true}},
 };
 #define FABRIC_COUNT (sizeof fabrics / sizeof fabrics[0])
 

@@ -23,7 +23,8 @@ struct net_caps {
 	uint32_t silence_s;     /* a peer that fell silent (power, cable) is told after about this; 0: never */
 	enum net_done done;
 	bool source_address;    /* a dial must name the local address */
-	bool remote_read;       /* one-sided reads are the hardware's */
+	bool device;            /* it wants an RDMA device; else any address of the machine will do */
+	bool remote_read;       /* net_ops.read() is there, and the hardware's */
 	bool alone;             /* a second transport in the same process may end it */
 };
 

@@ -200,7 +200,7 @@ ucs_status_t ucx_context_open(struct ucx_net *n, const struct sockaddr *local, s
 	ucp_config_release(config);
 	if (st == UCS_ERR_NO_DEVICE) {
 		error_set(err, ST_SYSTEM, "fabric %s: this machine has no such device%s",
-			  n->what->name, n->what->caps.remote_read ? " (no RDMA device)" : "");
+			  n->what->name, n->what->caps.device ? " (no RDMA device)" : "");
 		error_hint(err, "Use --fabric ucx:tcp or ofi:tcp; UCX_LOG_LEVEL=info tells what "
 				"UCX looked for.");
 	}

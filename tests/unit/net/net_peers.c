@@ -257,7 +257,7 @@ static bool host_of(const struct net_fabric *f, char host[64], const char **why_
 {
 	const char *given = getenv("VALENCE_VERBS_HOST");
 
-	if (!f->caps.remote_read) {
+	if (!f->caps.device) {
 		snprintf(host, 64, "127.0.0.1");
 		return true;
 	}

@@ -153,6 +153,7 @@ static void remote_memory(void)
 	uint32_t asked = 0;
 	uint64_t bytes = 0;
 
+	CU_ASSERT_EQUAL(!ops->expose, !ops->read);
 	if (!ops->expose)
 		return;
 	memory = aligned_alloc(4096, MEMORY_BYTES);
@@ -198,6 +199,18 @@ static void remote_memory(void)
 static void test_transport_remote_memory(void)
 {
 	for_each_backend(remote_memory);
+}
+
+/* The table of fabrics claims no remote memory for a back end that cannot read any, in this build or another. */
+static void test_transport_fabrics(void)
+{
+	const struct net_fabric *f;
+
+	for (uint32_t i = 0; (f = net_fabric_at(i)); i++) {
+		CU_ASSERT(!f->caps.remote_read || f->caps.device);
+		if (f->ops)
+			CU_ASSERT(!f->caps.remote_read || (f->ops->read && f->ops->expose && f->ops->unexpose));
+	}
 }
 
 static void bad_addresses(void)
@@ -377,7 +390,7 @@ static void garbage(void)
 	struct net_link *good;
 	struct rng r;
 
-	if (!world.b->fabric || world.b->fabric->caps.remote_read)
+	if (!world.b->fabric || world.b->fabric->caps.device)
 		return; /* no port of the system's there */
 	rng_init(&r, 5);
 	peer_open(&a, true);
@@ -423,6 +436,7 @@ void suite_net_transport(void)
 	CU_add_test(s, "one send", test_transport_one_send);
 	CU_add_test(s, "close", test_transport_close);
 	CU_add_test(s, "remote memory", test_transport_remote_memory);
+	CU_add_test(s, "fabrics", test_transport_fabrics);
 	CU_add_test(s, "addresses", test_transport_addresses);
 	CU_add_test(s, "port in use", test_transport_port_in_use);
 	CU_add_test(s, "send before up", test_transport_send_before_up);

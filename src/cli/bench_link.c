@@ -115,6 +115,14 @@ static enum status ours_connect(struct net_bare *b, const char *address, struct 
 	return o->cfg.links->connect(o->net, address, &link, err);
 }
 
+static struct net_msg *filled(struct mem *mem, uint32_t bytes)
+{
+	struct net_msg *m = net_msg_new(mem, bytes);
+
+	memset(m->data, NET_BARE_FILL, bytes);
+	return m;
+}
+
 static bool ours_send(struct net_bare *b, uint32_t bytes)
 {
 	struct ours *o = ours_of(b);
@@ -123,13 +131,13 @@ static bool ours_send(struct net_bare *b, uint32_t bytes)
 	    o->link->backlog_bytes > (bytes <= SMALL ? SMALL_BACKLOG_MAX : LARGE_BACKLOG_MAX))
 		return false;
 	if (bytes <= SMALL) {
-		net_send(o->link, net_msg_new(o->cfg.mem, bytes));
+		net_send(o->link, filled(o->cfg.mem, bytes));
 		return true;
 	}
 	if (!o->large || o->large->bytes != bytes) {
 		if (o->large)
 			net_msg_unref(o->large);
-		o->large = net_msg_new(o->cfg.mem, bytes);
+		o->large = filled(o->cfg.mem, bytes);
 	}
 	net_send(o->link, net_msg_ref(o->large));
 	return true;

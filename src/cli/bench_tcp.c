@@ -69,6 +69,7 @@ static enum status tcp_open(const struct net_bare_config *cfg, char address_out[
 	t->fd = t->listener = -1;
 	t->out = mem_alloc(cfg->mem, cfg->message_bytes + 4);
 	t->in = mem_alloc(cfg->mem, READ_BYTES);
+	memset(t->out, NET_BARE_FILL, cfg->message_bytes + 4);
 	if (st == ST_OK) {
 		t->listener =
 			socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -49,6 +49,12 @@ static inline void net_bare_count(struct net_bare *b)
 		b->failed = true; /* one at a time always finds room */
 }
 
+/*
+ * What is sent is written once: memory that never was is one page of zeros, however long, and reading it costs nothing that
+ * data costs.
+ */
+#define NET_BARE_FILL 0x5a
+
 extern const struct net_bare_ops net_bare_ofi; /* src/net/ofi */
 extern const struct net_bare_ops net_bare_ucx; /* src/net/ucx */
 

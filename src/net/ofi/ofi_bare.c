@@ -98,6 +98,7 @@ static enum status bare_open(const struct net_bare_config *cfg, char address_out
 	b->receive_count = cfg->message_bytes > SMALL ? LARGE_SLOTS : SLOTS;
 	b->area_bytes = (size_t)cfg->message_bytes * (b->receive_count + 1);
 	b->area = mem_alloc(cfg->mem, b->area_bytes);
+	memset(b->area, NET_BARE_FILL, b->area_bytes);
 	hints = ofi_hints(&b->what);
 	rc = fi_getinfo(OFI_API, cfg->host, "0", FI_SOURCE, hints, &info);
 	fi_freeinfo(hints);

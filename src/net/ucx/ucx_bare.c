@@ -144,6 +144,7 @@ static enum status bare_open(const struct net_bare_config *cfg, char address_out
 	b->what.plain_settings = cfg->plain_settings;
 	b->out = mem_alloc(cfg->mem, cfg->message_bytes);
 	b->in = mem_alloc(cfg->mem, cfg->message_bytes);
+	memset(b->out, NET_BARE_FILL, cfg->message_bytes);
 	error_clear(err);
 	if (getaddrinfo(cfg->host, "0", &hints, &list) == 0) {
 		st = ucx_context_open(&b->what, list->ai_addr, err);

@@ -179,10 +179,10 @@ static void print_text(const struct net_fabric *f, const struct result *r)
 
 static void print_caps(const struct net_fabric *f)
 {
-	printf("\"message_max\": %u, \"in_flight_max\": %u, \"death_us\": %u, \"silence_s\": %u, "
+	printf("\"message_max\": %u, \"slice_max\": %u, \"in_flight_max\": %u, \"death_us\": %u, \"silence_s\": %u, "
 	       "\"done\": \"%s\", "
 	       "\"remote_read\": %s",
-	       f->caps.message_max, f->caps.in_flight_max, f->caps.death_us, f->caps.silence_s,
+	       f->caps.message_max, f->caps.slice_max, f->caps.in_flight_max, f->caps.death_us, f->caps.silence_s,
 	       f->caps.done == NET_DONE_TAKEN ? "taken" : "arrived",
 	       f->caps.remote_read ? "true" : "false");
 }

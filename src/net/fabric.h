@@ -18,6 +18,7 @@ enum net_done {
 
 struct net_caps {
 	uint32_t message_max;   /* bytes of one operation: a link's stream is cut in pieces of at most that */
+	uint32_t slice_max;     /* bytes of one that has nothing but data of a long message (pieces.h); 0: there are none */
 	uint32_t in_flight_max; /* operations of a link that the library has at a time: the rest waits with us */
 	uint32_t death_us;      /* the end of a peer's process is told within this (a free machine); 0: is not told */
 	uint32_t silence_s;     /* a peer that fell silent (power, cable) is told after about this; 0: never */

@@ -30,7 +30,7 @@
 #include "net/pieces.h"
 
 #define OFI_RX_PIECES 16       /* posted per link */
-#define OFI_RX_BUFFERS 3       /* of these, with memory of their own, where the others can go where they belong */
+#define OFI_RX_BUFFERS (NET_AHEAD_MAX + 1) /* of these, of pieces, where there are slices */
 #define OFI_RX_FIRST 2         /* until the peer has sent a whole message: a stranger costs little */
 #define OFI_BUFFERS_MAX 1024   /* send buffers of the transport; without one a link waits */
 #define OFI_DIAL_US 2000000u
@@ -41,7 +41,7 @@
 #define OFI_CQ_ENTRIES 4096
 #define OFI_API FI_VERSION(1, 17)
 
-enum ofi_op_kind { OFI_RECV, OFI_RECV_PLACE, OFI_SEND_BUFFER, OFI_SEND_DIRECT, OFI_READ };
+enum ofi_op_kind { OFI_RECV, OFI_RECV_SLICE, OFI_SEND_BUFFER, OFI_SEND_DIRECT, OFI_READ };
 
 struct ofi_op {
 	struct fi_context2 context; /* the fabric's (FI_CONTEXT2) */
@@ -49,10 +49,10 @@ struct ofi_op {
 	enum ofi_op_kind kind;
 	struct ofi_link *link;
 	uint32_t dial;              /* of the link's when it was posted */
-	struct net_msg *msg;        /* OFI_SEND_DIRECT: referenced */
+	struct net_msg *msg;        /* of which something is lent: referenced */
 	uint32_t bytes;
 	struct fid_mr *mr;          /* of data, where the fabric wants memory registered */
-	uint8_t *data;              /* a piece; OFI_RECV_PLACE: in the message; NULL in OFI_SEND_DIRECT */
+	uint8_t *data;              /* a piece; OFI_RECV_SLICE: in the message; NULL in OFI_SEND_DIRECT */
 	uint64_t token;             /* OFI_READ */
 };
 
@@ -82,7 +82,7 @@ struct ofi_link {
 	struct list ops;
 	struct ofi_read reads[NET_READS_MAX]; /* a ring: read_count from read_at on wait */
 	uint32_t read_at, read_count, reading; /* reading: all that are under way, these included */
-	uint32_t tx_pieces;
+	uint32_t tx_pieces, tx_bytes; /* operations that the library has; bytes of the sends among them */
 	uint32_t rx_posted, rx_buffers; /* receives that wait; buffers for them, also those in idle */
 	struct list idle;            /* of the buffers, those that are not posted */
 	bool tell_drained;
@@ -106,6 +106,7 @@ struct ofi_net {
 	struct map by_fid;           /* endpoint -> struct ofi_link, to name those of late events */
 	struct list pool;            /* free send buffers */
 	uint32_t buffers;
+	struct net_spare spare;
 	uint32_t dialling;
 	uint64_t keys;               /* asked for, where the fabric lets us choose */
 	uint32_t drained_pending;

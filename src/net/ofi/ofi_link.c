@@ -12,6 +12,11 @@ static uint32_t piece_bytes(const struct ofi_net *n)
 	return n->what->caps.message_max;
 }
 
+static struct net_cut cut(const struct ofi_net *n)
+{
+	return (struct net_cut){n->what->caps.message_max, n->what->caps.slice_max};
+}
+
 /* -- ops -------------------------------------------------------------------------------------- */
 
 static struct ofi_op *op_new(struct ofi_net *n, bool with_data)
@@ -23,7 +28,7 @@ static struct ofi_op *op_new(struct ofi_net *n, bool with_data)
 	list_init(&op->l);
 	if (!with_data)
 		return op;
-	op->data = mem_try_alloc(n->cfg.mem, piece_bytes(n));
+	op->data = mem_try_alloc_raw(n->cfg.mem, piece_bytes(n));
 	if (op->data && n->register_memory &&
 	    fi_mr_reg(n->domain, op->data, piece_bytes(n), FI_SEND | FI_RECV | FI_READ, 0, 0, 0, &op->mr,
 		      NULL) != 0) {
@@ -45,7 +50,7 @@ static void op_free(struct ofi_net *n, struct ofi_op *op)
 		net_msg_unref(op->msg);
 	if (op->mr)
 		fi_close(&op->mr->fid);
-	if (op->data && op->kind != OFI_RECV_PLACE)
+	if (op->data && op->kind != OFI_RECV_SLICE)
 		mem_free(n->cfg.mem, op->data, piece_bytes(n));
 	MEM_FREE(n->cfg.mem, op);
 }
@@ -78,6 +83,9 @@ static struct ofi_op *buffer_get(struct ofi_net *n)
 
 static void buffer_put(struct ofi_net *n, struct ofi_op *op)
 {
+	if (op->msg)
+		net_msg_unref(op->msg);
+	op->msg = NULL;
 	op->link = NULL;
 	op->kind = OFI_SEND_BUFFER;
 	POISON(op->data, piece_bytes(n));
@@ -97,7 +105,8 @@ void ofi_pool_fini(struct ofi_net *n)
 
 static int post_recv(struct ofi_link *l, struct ofi_op *op)
 {
-	int rc = (int)fi_recv(l->ep, op->data, piece_bytes(l->net), op_desc(op), 0, &op->context);
+	uint32_t bytes = op->kind == OFI_RECV_SLICE ? op->bytes : piece_bytes(l->net);
+	int rc = (int)fi_recv(l->ep, op->data, bytes, op_desc(op), 0, &op->context);
 
 	if (rc == 0) {
 		op->link = l;
@@ -109,15 +118,15 @@ static int post_recv(struct ofi_link *l, struct ofi_op *op)
 	return rc;
 }
 
-/* Into the message itself, if the piece that comes next is the middle of one: it is not copied then. */
-static struct ofi_op *recv_place(struct ofi_link *l)
+/* Into the message itself: it is not copied then. */
+static struct ofi_op *recv_slice(struct ofi_link *l, uint8_t *place, uint32_t bytes)
 {
-	uint8_t *place = l->net->register_memory ? NULL : net_in_place(&l->in, l->rx_posted, piece_bytes(l->net));
-	struct ofi_op *op = place ? op_new(l->net, false) : NULL;
+	struct ofi_op *op = op_new(l->net, false);
 
 	if (op) {
-		op->kind = OFI_RECV_PLACE;
+		op->kind = OFI_RECV_SLICE;
 		op->data = place;
+		op->bytes = bytes;
 	}
 	return op;
 }
@@ -145,10 +154,14 @@ static int post_more(struct ofi_link *l, uint32_t buffers)
 	int rc = 0;
 
 	while (l->rx_posted < OFI_RX_PIECES && rc == 0) {
-		struct ofi_op *op = recv_place(l);
+		uint8_t *place = NULL;
+		uint32_t bytes = 0;
+		enum net_next next = net_in_next(&l->in, l->rx_posted, &place, &bytes);
+		struct ofi_op *op;
 
-		if (!op)
-			op = recv_buffer(l, buffers);
+		if (next == NET_NEXT_UNKNOWN)
+			return 0;
+		op = next == NET_NEXT_SLICE ? recv_slice(l, place, bytes) : recv_buffer(l, buffers);
 		if (!op)
 			return l->rx_posted ? 0 : -FI_ENOMEM; /* fewer are slower, and enough */
 		rc = post_recv(l, op);
@@ -188,7 +201,8 @@ struct ofi_link *ofi_link_new(struct ofi_net *n, struct fi_info *info, const cha
 	list_init(&l->all);
 	list_init(&l->dirty);
 	list_init(&l->broken);
-	net_out_init(&l->out, &l->link, n->cfg.mem, piece_bytes(n));
+	net_out_init(&l->out, &l->link, n->cfg.mem, cut(n), !n->register_memory);
+	net_in_init(&l->in, &l->link, &n->spare, cut(n));
 	list_init(&l->ops);
 	list_init(&l->idle);
 	list_push_back(&n->links, &l->all);
@@ -261,7 +275,7 @@ void ofi_links_reap(struct ofi_net *n)
 		}
 		while (!list_empty(&l->idle))
 			op_free(n, CONTAINER_OF(l->idle.next, struct ofi_op, l));
-		net_in_fini(&l->in, n->cfg.mem);
+		net_in_fini(&l->in);
 		list_remove(&l->all);
 		MEM_FREE(n->cfg.mem, l);
 	}
@@ -325,53 +339,48 @@ void ofi_link_send(struct net_link *link, struct net_msg *msg)
 		list_push_back(&n->dirty, &l->dirty);
 }
 
-static int flush_buffer(struct ofi_link *l)
+static int give(struct ofi_link *l, struct ofi_op *op, const struct net_piece *p)
 {
-	struct ofi_net *n = l->net;
-	struct ofi_op *op = buffer_get(n);
-	int rc;
+	struct iovec iov[2] = {{op->data, p->copied_bytes}, {(void *)(uintptr_t)p->lent, p->lent_bytes}};
 
-	if (!op)
-		return -FI_EAGAIN;
-	op->bytes = net_out_fill(&l->out, op->data);
-	if (op->bytes <= n->info->tx_attr->inject_size) { /* no completion follows */
-		rc = (int)fi_inject(l->ep, op->data, op->bytes, 0);
-		if (rc == 0)
-			net_out_take(&l->out, op->bytes);
-		buffer_put(n, op);
-		return rc;
-	}
-	rc = (int)fi_send(l->ep, op->data, op->bytes, op_desc(op), 0, &op->context);
-	if (rc != 0) {
-		buffer_put(n, op);
-		return rc;
-	}
-	op->link = l;
-	list_push_back(&l->ops, &op->l);
-	l->tx_pieces++;
-	net_out_take(&l->out, op->bytes);
-	return 0;
+	if (!p->lent)
+		return (int)fi_send(l->ep, op->data, p->copied_bytes, op_desc(op), 0, &op->context);
+	if (!p->copied_bytes)
+		return (int)fi_send(l->ep, p->lent, p->lent_bytes, NULL, 0, &op->context);
+	return (int)fi_sendv(l->ep, iov, NULL, 2, 0, &op->context);
 }
 
-static int flush_direct(struct ofi_link *l, const uint8_t *data, struct net_msg *msg)
+static int flush_piece(struct ofi_link *l)
 {
-	struct ofi_op *op = op_new(l->net, false);
+	struct ofi_net *n = l->net;
+	bool whole = net_out_lends(&l->out);
+	struct ofi_op *op = whole ? op_new(n, false) : buffer_get(n);
+	struct net_piece p;
+	bool inject;
 	int rc;
 
 	if (!op)
 		return -FI_EAGAIN;
-	op->kind = OFI_SEND_DIRECT;
-	op->bytes = piece_bytes(l->net);
-	rc = (int)fi_send(l->ep, data, op->bytes, NULL, 0, &op->context);
-	if (rc != 0) {
-		op_free(l->net, op);
+	op->kind = whole ? OFI_SEND_DIRECT : OFI_SEND_BUFFER;
+	net_out_next(&l->out, op->data, &p);
+	op->bytes = p.copied_bytes + p.lent_bytes;
+	inject = !p.lent && op->bytes <= n->info->tx_attr->inject_size; /* no completion follows */
+	rc = inject ? (int)fi_inject(l->ep, op->data, op->bytes, 0) : give(l, op, &p);
+	if (rc != 0 || inject) {
+		if (rc == 0)
+			net_out_take(&l->out, &p);
+		if (whole)
+			op_free(n, op);
+		else
+			buffer_put(n, op);
 		return rc;
 	}
 	op->link = l;
-	op->msg = net_msg_ref(msg);
+	op->msg = p.msg ? net_msg_ref(p.msg) : NULL;
 	list_push_back(&l->ops, &op->l);
 	l->tx_pieces++;
-	net_out_take_middle(&l->out);
+	l->tx_bytes += op->bytes;
+	net_out_take(&l->out, &p);
 	return 0;
 }
 
@@ -419,12 +428,9 @@ int ofi_link_flush(struct ofi_link *l)
 	uint32_t most = l->net->what->caps.in_flight_max;
 	int done = 0, rc = 0;
 
-	while (l->state == OFI_UP && !net_out_empty(&l->out) && l->tx_pieces < most) {
-		struct net_msg *msg = NULL;
-		const uint8_t *middle = l->net->register_memory ? NULL
-								: net_out_middle(&l->out, &msg);
-
-		rc = middle ? flush_direct(l, middle, msg) : flush_buffer(l);
+	while (l->state == OFI_UP && !net_out_empty(&l->out) && l->tx_pieces < most &&
+	       l->tx_bytes < most * piece_bytes(l->net)) {
+		rc = flush_piece(l);
 		if (rc != 0)
 			break;
 		l->net->net.sends++;
@@ -462,7 +468,7 @@ static void take_in(struct ofi_link *l, const uint8_t *p, size_t bytes)
 	enum status st;
 
 	l->link.rx_bytes += bytes;
-	st = net_in_take(&l->in, &l->link, l->net->cfg.mem, p, bytes, deliver, l);
+	st = net_in_take(&l->in, p, bytes, deliver, l);
 	if (st == ST_OK)
 		return;
 	log_event(l->net->cfg.log, LOG_NET, LOG_WARN,
@@ -482,8 +488,7 @@ static void take_piece(struct ofi_link *l, struct ofi_op *op, size_t bytes)
 		return;
 	}
 	l->link.rx_bytes += bytes;
-	if (l->state == OFI_UP && (bytes != piece_bytes(n) ||
-				   (!net_in_took(&l->in, n->cfg.mem, op->data, piece_bytes(n), deliver, l) && l->state == OFI_UP))) {
+	if (l->state == OFI_UP && !net_in_took(&l->in, op->data, bytes, deliver, l) && l->state == OFI_UP) {
 		log_event(n->cfg.log, LOG_NET, LOG_WARN, "bad stream", "peer=%s", l->link.peer);
 		ofi_link_break(l, ST_PROTOCOL);
 	}
@@ -523,13 +528,15 @@ void ofi_op_done(struct ofi_op *op, size_t bytes, bool ok)
 
 	switch (op->kind) {
 	case OFI_RECV:
-	case OFI_RECV_PLACE:
+	case OFI_RECV_SLICE:
 		received(op, bytes, ok);
 		return;
 	case OFI_SEND_BUFFER:
+		l->tx_bytes -= op->bytes;
 		buffer_put(n, op);
 		break;
 	case OFI_SEND_DIRECT:
+		l->tx_bytes -= op->bytes;
 		op_free(n, op);
 		break;
 	case OFI_READ:

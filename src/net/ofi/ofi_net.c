@@ -52,6 +52,7 @@ static enum status ofi_open(const struct net_config *cfg, struct net **net_out, 
 	list_init(&n->dirty);
 	list_init(&n->broken);
 	list_init(&n->pool);
+	net_spare_init(&n->spare, cfg->mem);
 	map_init(&n->by_fid, cfg->mem);
 	n->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (n->epoll_fd < 0) {
@@ -135,6 +136,7 @@ static void ofi_close(struct net *net)
 		ofi_link_close(CONTAINER_OF(n->links.next, struct ofi_link, all));
 	drain_late(n);
 	ofi_pool_fini(n);
+	net_spare_fini(&n->spare);
 	ofi_door_close(n);
 	close_fabric(n);
 	close(n->epoll_fd);

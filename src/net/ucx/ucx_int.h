@@ -50,7 +50,8 @@ struct ucx_op {
 	struct list l;        /* of the link, while UCX has it; or in the pool */
 	enum ucx_op_kind kind;
 	struct ucx_link *link;
-	struct net_msg *msg;  /* UCX_SEND_DIRECT: referenced */
+	struct net_msg *msg;  /* of which something is lent: referenced */
+	ucp_dt_iov_t parts[2]; /* what is copied and what is lent, where it is both */
 	struct ucx_head head;
 	uint8_t *data;        /* UCX_SEND_BUFFER: a piece */
 };
@@ -100,6 +101,7 @@ struct ucx_net {
 	uint32_t accept_count;
 	struct list pool;              /* free send buffers */
 	uint32_t buffers;
+	struct net_spare spare;
 	uint32_t waiting;              /* links with a deadline */
 	uint32_t drained_pending;
 	uint8_t *aligned;              /* a piece, where UCX hands one over that is not */

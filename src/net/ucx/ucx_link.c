@@ -24,7 +24,7 @@ static struct ucx_op *op_new(struct ucx_net *n, enum ucx_op_kind kind)
 	op->kind = kind;
 	if (kind != UCX_SEND_BUFFER)
 		return op;
-	op->data = mem_try_alloc(n->cfg.mem, piece_bytes(n));
+	op->data = mem_try_alloc_raw(n->cfg.mem, piece_bytes(n));
 	if (op->data)
 		return op;
 	MEM_FREE(n->cfg.mem, op);
@@ -65,6 +65,9 @@ static void op_release(struct ucx_net *n, struct ucx_op *op)
 		op_free(n, op);
 		return;
 	}
+	if (op->msg)
+		net_msg_unref(op->msg);
+	op->msg = NULL;
 	op->link = NULL;
 	list_remove(&op->l);
 	list_push_front(&n->pool, &op->l);
@@ -90,6 +93,7 @@ static void deadline_end(struct ucx_link *l)
 struct ucx_link *ucx_link_new(struct ucx_net *n, const char *peer, enum ucx_state state)
 {
 	struct ucx_link *l = MEM_NEW(n->cfg.mem, struct ucx_link);
+	struct net_cut cut = {n->what->caps.message_max, n->what->caps.slice_max};
 
 	l->link.ops = &net_ops_ucx;
 	l->link.net = &n->net;
@@ -103,7 +107,8 @@ struct ucx_link *ucx_link_new(struct ucx_net *n, const char *peer, enum ucx_stat
 	list_init(&l->dirty);
 	list_init(&l->broken);
 	list_init(&l->ops);
-	net_out_init(&l->out, &l->link, n->cfg.mem, piece_bytes(n));
+	net_out_init(&l->out, &l->link, n->cfg.mem, cut, true);
+	net_in_init(&l->in, &l->link, &n->spare, cut);
 	list_push_back(&n->links, &l->all);
 	return l;
 }
@@ -209,7 +214,7 @@ void ucx_link_free(struct ucx_link *l)
 
 	while (!list_empty(&l->ops))
 		op_release(n, CONTAINER_OF(l->ops.next, struct ucx_op, l));
-	net_in_fini(&l->in, n->cfg.mem);
+	net_in_fini(&l->in);
 	list_remove(&l->all);
 	MEM_FREE(n->cfg.mem, l);
 }
@@ -301,7 +306,7 @@ static void on_sent(void *request, ucs_status_t st, void *arg)
 
 /* UCX has the op then, or is done with it already. Otherwise it is the caller's still. */
 static ucs_status_t op_send(struct ucx_link *l, struct ucx_op *op, enum ucx_message id,
-			    const void *data, uint32_t bytes)
+			    const struct net_piece *p)
 {
 	ucp_request_param_t how = {
 		.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK |
@@ -310,8 +315,23 @@ static ucs_status_t op_send(struct ucx_link *l, struct ucx_op *op, enum ucx_mess
 		.cb.send = on_sent,
 		.user_data = op,
 	};
-	void *request = ucp_am_send_nbx(l->ep, id, &op->head, sizeof op->head, data, bytes, &how);
+	const void *data = op->data;
+	size_t count = p->copied_bytes;
+	void *request;
 
+	if (p->lent && p->copied_bytes) {
+		op->parts[0] = (ucp_dt_iov_t){op->data, p->copied_bytes};
+		op->parts[1] = (ucp_dt_iov_t){(void *)(uintptr_t)p->lent, p->lent_bytes};
+		how.op_attr_mask |= UCP_OP_ATTR_FIELD_DATATYPE;
+		how.datatype = ucp_dt_make_iov();
+		data = op->parts;
+		count = 2;
+	} else if (p->lent) {
+		data = p->lent;
+		count = p->lent_bytes;
+	}
+	op->msg = p->msg ? net_msg_ref(p->msg) : NULL;
+	request = ucp_am_send_nbx(l->ep, id, &op->head, sizeof op->head, data, count, &how);
 	if (UCS_PTR_IS_ERR(request))
 		return UCS_PTR_STATUS(request);
 	op->link = l;
@@ -331,7 +351,7 @@ static ucs_status_t flush_hello(struct ucx_link *l)
 	if (!op)
 		return UCS_ERR_NO_RESOURCE;
 	op->head = (struct ucx_head){UCX_MAGIC, l->token};
-	st = op_send(l, op, UCX_HELLO, NULL, 0);
+	st = op_send(l, op, UCX_HELLO, &(struct net_piece){.lent = NULL});
 	if (st == UCS_OK)
 		l->hello_due = false;
 	else
@@ -339,42 +359,24 @@ static ucs_status_t flush_hello(struct ucx_link *l)
 	return st;
 }
 
-static ucs_status_t flush_buffer(struct ucx_link *l)
+static ucs_status_t flush_piece(struct ucx_link *l)
 {
-	struct ucx_op *op = buffer_get(l->net);
+	bool whole = net_out_lends(&l->out);
+	struct ucx_op *op = whole ? op_new(l->net, UCX_SEND_DIRECT) : buffer_get(l->net);
+	struct net_piece p;
 	ucs_status_t st;
-	uint32_t bytes;
 
 	if (!op)
 		return UCS_ERR_NO_RESOURCE;
-	bytes = net_out_fill(&l->out, op->data);
+	net_out_next(&l->out, op->data, &p);
 	op->head = (struct ucx_head){UCX_MAGIC, l->tx_number};
-	st = op_send(l, op, UCX_PIECE, op->data, bytes);
+	st = op_send(l, op, UCX_PIECE, &p);
 	if (st != UCS_OK) {
 		op_release(l->net, op);
 		return st;
 	}
 	l->tx_number++;
-	net_out_take(&l->out, bytes);
-	return UCS_OK;
-}
-
-static ucs_status_t flush_direct(struct ucx_link *l, const uint8_t *data, struct net_msg *msg)
-{
-	struct ucx_op *op = op_new(l->net, UCX_SEND_DIRECT);
-	ucs_status_t st;
-
-	if (!op)
-		return UCS_ERR_NO_RESOURCE;
-	op->msg = net_msg_ref(msg);
-	op->head = (struct ucx_head){UCX_MAGIC, l->tx_number};
-	st = op_send(l, op, UCX_PIECE, data, piece_bytes(l->net));
-	if (st != UCS_OK) {
-		op_free(l->net, op);
-		return st;
-	}
-	l->tx_number++;
-	net_out_take_middle(&l->out);
+	net_out_take(&l->out, &p);
 	return UCS_OK;
 }
 
@@ -389,10 +391,7 @@ int ucx_link_flush(struct ucx_link *l)
 		st = flush_hello(l);
 	while (st == UCS_OK && l->state == UCX_UP && !net_out_empty(&l->out) &&
 	       l->tx_pieces < most) {
-		struct net_msg *msg = NULL;
-		const uint8_t *middle = net_out_middle(&l->out, &msg);
-
-		st = middle ? flush_direct(l, middle, msg) : flush_buffer(l);
+		st = flush_piece(l);
 		l->net->net.sends += st == UCS_OK;
 		done += st == UCS_OK;
 	}
@@ -483,7 +482,7 @@ ucs_status_t ucx_on_piece(void *arg, const void *head, size_t head_bytes, void *
 	/* Whole messages are given up as they lie, and are read there as what they hold. */
 	if (((uintptr_t)data & 7) && l->in.bytes - l->in.have < bytes)
 		data = memcpy(n->aligned, data, bytes);
-	st = net_in_take(&l->in, &l->link, n->cfg.mem, data, bytes, deliver, l);
+	st = net_in_take(&l->in, data, bytes, deliver, l);
 	if (st == ST_NOMEM) {
 		log_event(n->cfg.log, LOG_NET, LOG_ERROR, "no memory for a message", "peer=%s",
 			  l->link.peer);

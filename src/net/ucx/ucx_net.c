@@ -47,6 +47,7 @@ static enum status ucx_open(const struct net_config *cfg, struct net **net_out, 
 	list_init(&n->dirty);
 	list_init(&n->broken);
 	list_init(&n->pool);
+	net_spare_init(&n->spare, cfg->mem);
 	map_init(&n->by_ep, cfg->mem);
 	n->door_fd = -1;
 	n->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -165,6 +166,7 @@ static void ucx_close(struct net *net)
 	while (!list_empty(&n->closed))
 		ucx_link_free(CONTAINER_OF(n->closed.next, struct ucx_link, all));
 	ucx_pool_fini(n);
+	net_spare_fini(&n->spare);
 	close_files(n);
 	map_fini(&n->by_ep);
 	mem_free(n->cfg.mem, n->aligned, n->what->caps.message_max);

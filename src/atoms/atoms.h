@@ -176,6 +176,8 @@ MUST_CHECK enum status columns_get(struct atom_store *st, struct frame *f, seq_i
 				   bool *live_out);
 /* Index of the newest change of the row that undo knows, 0: none since reach (P9). */
 seq_index columns_row_version(struct atom_store *st, const struct frame *f, row_id row);
+/* Did any row in [lo, hi) change after @snapshot? true also when this copy cannot tell (P12). hi 0: no bound. */
+bool columns_changed_since(struct atom_store *st, const struct frame *f, row_id lo, row_id hi, seq_index snapshot);
 
 /* -- keyed leaves ------------------------------------------------------------------------------- */
 
@@ -204,6 +206,9 @@ MUST_CHECK enum status leaf_scan(struct atom_store *st, const struct frame *f, s
 				 uint32_t max, struct arena *arena, struct leaf_entry *out, uint32_t *count_out);
 /* The newest change of any key with this prefix that undo knows; 0: none since reach (P9). */
 seq_index leaf_prefix_version(struct atom_store *st, const struct frame *f, const void *prefix, uint32_t prefix_len);
+/* Did any key in [lo, hi) change after @snapshot? true also when this copy cannot tell (P12). hi_len 0: no bound. */
+bool leaf_changed_since(struct atom_store *st, const struct frame *f, const void *lo, uint32_t lo_len, const void *hi,
+			uint32_t hi_len, seq_index snapshot);
 #define LEAF_NEWEST UINT64_MAX /* as a snapshot: the newest state, undo not looked at */
 
 #endif

@@ -191,6 +191,29 @@ seq_index columns_row_version(struct atom_store *st, const struct frame *f, row_
 	return u ? u->index : 0;
 }
 
+#define ROWS_BY_INDEX 8 /* up to so many are looked up one by one */
+
+bool columns_changed_since(struct atom_store *st, const struct frame *f, row_id lo, row_id hi, seq_index snapshot)
+{
+	row_id end = hi && hi < columns_hi(f) ? hi : columns_hi(f);
+
+	lo = lo > columns_lo(f) ? lo : columns_lo(f);
+	if (lo >= end || frame_last_index(f) <= snapshot)
+		return false;
+	if (frame_reach(st, f) > snapshot)
+		return true;
+	if (end - lo <= ROWS_BY_INDEX) {
+		for (row_id row = lo; row < end; row++)
+			if (columns_row_version(st, f, row) > snapshot)
+				return true;
+		return false;
+	}
+	for (const struct undo *u = chain_first(st, f); u && u->index > snapshot; u = chain_next(st, u))
+		if (u->row_id >= lo && u->row_id < end)
+			return true;
+	return false;
+}
+
 /* -- scans ----------------------------------------------------------------------------------------- */
 
 struct scan_col {

@@ -222,6 +222,28 @@ gone:
 	return newest;
 }
 
+bool leaf_changed_since(struct atom_store *st, const struct frame *f, const void *lo, uint32_t lo_len, const void *hi,
+			uint32_t hi_len, seq_index snapshot)
+{
+	if (frame_last_index(f) <= snapshot)
+		return false;
+	if (frame_reach(st, f) > snapshot)
+		return true;
+	if (hi_len == lo_len + 1 && lo_len && !memcmp(lo, hi, lo_len) && !((const uint8_t *)hi)[lo_len]) { /* one key */
+		const struct undo *u = key_first(st, f, lo, lo_len);
+
+		return u && u->index > snapshot;
+	}
+	for (const struct undo *u = chain_first(st, f); u && u->index > snapshot; u = chain_next(st, u)) {
+		struct leaf_key k = undo_leaf_key(u);
+
+		if (key_compare(k.key, k.len, lo, lo_len) >= 0 && (!hi_len || key_compare(k.key, k.len, hi, hi_len) < 0) &&
+		    leaf_covers(f, k.key, k.len))
+			return true;
+	}
+	return false;
+}
+
 /* -- scans ----------------------------------------------------------------------------------------- */
 
 /* A key whose state as of the snapshot is in undo. */

@@ -56,6 +56,9 @@
 	X(GRANT_WAIT, 1, "a grant had to wait")                                                \
 	X(GRANT_REMOTE, 1, "a grant came from another engine")                                 \
 	X(GRANT_INHERITED, 1, "a row was granted before its last change was decided")              \
+	X(SERIAL_CONFLICT, 1, "what a SERIALIZABLE transaction read had changed, or was about to") \
+	X(SERIAL_WAIT, 1, "a SERIALIZABLE commit waited for a reader's end")                    \
+	X(SERIAL_NEW_ATOMS, 0, "atoms made since a table was read were certified as well")       \
 	X(INTENT_DRAIN, 1, "an intent waited for older uses of a relation")                    \
 	X(CHECKPOINT, 1, "a checkpoint was completed")                                         \
 	X(CHECKPOINT_RESTART, 1, "an archive started from a checkpoint")                       \

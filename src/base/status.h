@@ -106,6 +106,8 @@
 	X(OBJECT_IN_USE, "55006", "object in use")                                         \
 	X(LOCK_NOT_AVAILABLE, "55P03", "lock not available")                               \
 	X(CANCELED, "57014", "canceled on request")                                        \
+	X(IDLE_IN_TRANSACTION, "25P03", "idle-in-transaction timeout")                     \
+	X(IDLE_SESSION, "57P05", "idle-session timeout")                                   \
 	X(ADMIN_SHUTDOWN, "57P01", "engine is shutting down")                              \
 	X(CRASH_SHUTDOWN, "57P02", "engine stopped")                                       \
 	X(CANNOT_CONNECT_NOW, "57P03", "engine is not ready")                              \

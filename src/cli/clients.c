@@ -33,7 +33,8 @@ struct client {
 	struct loop *loop;
 	struct pg_conn *conn;
 	struct timer limit;   /* of the start-up, then of lingering */
-	struct timer deadline; /* statement_timeout */
+	struct timer deadline; /* statement_timeout and its kin */
+	uint64_t deadline_due_us; /* wall clock, while it is armed */
 	uint32_t events;      /* that epoll watches for */
 	int fd;
 	uint8_t state;
@@ -90,9 +91,10 @@ static void deadline_arm(struct client *cl)
 
 	if (due == 0) {
 		timer_cancel(&l->timers, &cl->deadline);
-	} else if (!timer_armed(&cl->deadline)) {
+	} else if (!timer_armed(&cl->deadline) || due != cl->deadline_due_us) {
 		uint64_t least = clock_now_us(&l->clock) + 1000;
 
+		cl->deadline_due_us = due;
 		timer_arm(&l->timers, &cl->deadline, due > least ? due : least);
 	}
 }

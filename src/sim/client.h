@@ -27,7 +27,7 @@ struct load {
 	bool works;             /* its clients must make progress when nothing fails */
 };
 extern const struct load load_bank, load_reader, load_keys, load_bulk, load_sequence, load_ddl, load_grow,
-	load_history, load_named;
+	load_history, load_named, load_skew;
 
 struct reply {
 	bool error;             /* the first one of the query */

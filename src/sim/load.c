@@ -28,6 +28,10 @@ static const char *const definitions[] = {
 	"CREATE TABLE gr1 (id bigint PRIMARY KEY, k text, pad text, tag bigint)",
 	"CREATE INDEX gr1_k ON gr1 (k)",
 	"CREATE TABLE wit (id bigint PRIMARY KEY, tag bigint)",
+	"CREATE TABLE duty (id int PRIMARY KEY, pair int, on_duty int)",
+	"CREATE INDEX duty_pair ON duty (pair)",
+	"CREATE TABLE slots (id bigint PRIMARY KEY, g int)",
+	"CREATE INDEX slots_g ON slots (g)",
 	"CREATE SEQUENCE sq0",
 	"CREATE SEQUENCE sq1 CACHE 7",
 };
@@ -56,6 +60,8 @@ bool load_setup(struct world *w, struct client *c)
 	buf_fini(&b);
 	if (good)
 		model_txn_end(w->model, x, TXN_ACKED);
+	good = good && ok(w, c, client_run(c, LIMIT, "INSERT INTO duty SELECT i, i / 2, 1 FROM generate_series(0, %d) i",
+					   2 * PAIRS - 1));
 	client_hang_up(c);
 	return good && !w->failed;
 }

@@ -11,6 +11,7 @@
 #define ACCOUNTS 24
 #define BALANCE 1000
 #define TOTAL (ACCOUNTS * BALANCE)
+#define PAIRS 6 /* of rows of duty */
 
 /* Makes the tables over one connection; false: a violation was noted. */
 bool load_setup(struct world *w, struct client *c);

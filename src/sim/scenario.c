@@ -228,6 +228,8 @@ static void add_clients(struct world *w, uint32_t count)
 			pick -= weight[i++];
 		client_sleep(clients_add(w->clients, all[i]), rng_below(&w->rng, MILLIS(100)));
 	}
+	for (uint32_t k = 0; k < 1 + count / 6; k++)
+		client_sleep(clients_add(w->clients, &load_skew), MILLIS(10 * (k + 1)));
 }
 
 /* -- courses ----------------------------------------------------------------------------------------------------------- */

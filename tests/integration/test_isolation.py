@@ -17,8 +17,8 @@ LIMIT = 20 * SLOW
 class Session:
     """A connection whose statements may be left running."""
 
-    def __init__(self, cluster, engine, level="read committed"):
-        self.connection = cluster.connect(engine, autocommit=True)
+    def __init__(self, cluster, engine, level="read committed", connection=None):
+        self.connection = connection or cluster.connect(engine, autocommit=True)
         self.cursor = self.connection.cursor()
         self.level = level
         self.thread = None

@@ -385,8 +385,11 @@ static enum progress next_message(struct pg_conn *c)
 		return discard(c);
 	if (c->terminate != ST_OK)
 		return pgw_fatal(c, c->terminate, "terminating connection: %s", status_text(c->terminate));
-	if (pgw_available(c) == 0)
-		return NEED_INPUT;
+	if (pgw_available(c) == 0) {
+		enum status idle = sql_session_idle_expired(c->session);
+
+		return idle ? pgw_fatal(c, idle, "terminating connection due to %s", status_text(idle)) : NEED_INPUT;
+	}
 	type = *pgw_front(c);
 	if (!is_known_kind(type))
 		return pgw_fatal(c, ST_PROTOCOL, "invalid frontend message type %u", type);
@@ -400,6 +403,7 @@ static enum progress next_message(struct pg_conn *c)
 		return refuse_long(c, type, bytes);
 	if (pgw_available(c) < bytes)
 		return NEED_INPUT;
+	sql_session_idle(c->session, false);
 	pgw_spend(c, MESSAGE_UNITS + bytes / 64);
 	return dispatch(c, type, bytes);
 }

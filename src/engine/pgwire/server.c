@@ -101,6 +101,7 @@ enum status pgw_session_open(struct pg_conn *c, const char *user, const char *da
 		.log = c->log,
 		.user = user,
 		.database = database,
+		.client = c->peer,
 		.ctx = c,
 		.wake = session_wake,
 		.notice = pgw_notice,

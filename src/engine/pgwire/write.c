@@ -93,6 +93,7 @@ void pgw_ready(struct pg_conn *c)
 
 	put_u8(&c->out, (uint8_t)sql_session_status(c->session));
 	pgw_end(&c->out, at);
+	sql_session_idle(c->session, true);
 }
 
 void pgw_tag(struct pg_conn *c, const char *tag)

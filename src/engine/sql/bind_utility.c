@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <strings.h>
 
+#include "engine/sql/settings.h"
+
 /* "CREATE VIEW" of "create or replace view v …": how a statement that we do not have is called. */
 static const char *statement_words(struct bind *b, const char *text)
 {
@@ -77,14 +79,13 @@ static bool transaction_options(struct bind *b, const struct raw_stmt *raw, stru
 
 		if (!strcmp(o->name, "transaction_isolation")) {
 			st->isolation_set = true;
-			st->serializable = !strcmp(v, "serializable");
-			st->isolation = !strcmp(v, "repeatable read") || st->serializable ? ISOLATION_REPEATABLE_READ
-					: ISOLATION_READ_COMMITTED;
+			st->isolation = (uint8_t)isolation_named(v);
 		} else if (!strcmp(o->name, "transaction_read_only")) {
 			st->read_only_set = true;
 			if (!option_bool(b, o, &st->read_only))
 				return false;
 		} else if (!strcmp(o->name, "transaction_deferrable")) {
+			st->deferrable_set = true;
 			if (!option_bool(b, o, &st->deferrable))
 				return false;
 		}
@@ -332,6 +333,7 @@ bool bind_utility(struct bind *b, const struct raw_stmt *raw, struct stmt *st)
 	case RAW_LOCK:
 		st->tag = "LOCK TABLE";
 		st->lock_mode = (uint8_t)raw->lock_mode;
+		st->lock_at_once = raw->nowait;
 		return bind_relation_list(b, raw, st, "lock");
 	case RAW_CREATE_SCHEMA:
 		st->tag = "CREATE SCHEMA";

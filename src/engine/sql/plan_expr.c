@@ -198,6 +198,7 @@ static bool session_waits(const struct expr *ex)
 	case SFN_TXN_OUTCOME:
 	case SFN_SET_CONFIG: /* valence.txn_id */
 	case SFN_SLEEP:
+	case SFN_ADVISORY:
 	case SFN_TABLE_IS_VISIBLE:
 	case SFN_GET_EXPR:
 	case SFN_GET_INDEXDEF:

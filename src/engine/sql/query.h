@@ -176,9 +176,8 @@ struct stmt {
 	uint32_t *param_types;
 	uint64_t schema_version;        /* access_schema_version() it was bound under */
 	/* utilities */
-	bool if_exists, cascade, analyze, local, read_only_set, read_only, isolation_set, deferrable;
+	bool if_exists, cascade, analyze, local, read_only_set, read_only, isolation_set, deferrable_set, deferrable;
 	uint8_t isolation;              /* enum isolation, BEGIN / SET TRANSACTION */
-	bool serializable;              /* asked for; answered 0A000 until it exists */
 	uint8_t explain_format;
 	bool verbose, costs;
 	const char *name;               /* savepoint, prepared statement, cursor, variable, schema, … */
@@ -198,7 +197,8 @@ struct stmt {
 	uint32_t rel_count;             /* DROP, TRUNCATE, LOCK: relations that exist (IF EXISTS: others gave notices) */
 	rel_id *rels;
 	bool restart_identity;
-	uint8_t lock_mode;
+	uint8_t lock_mode;              /* LOCK: 1 ACCESS SHARE ... 8 ACCESS EXCLUSIVE */
+	bool lock_at_once;              /* NOWAIT */
 	int64_t fetch_count;            /* FETCH; INT64_MAX all */
 	bool fetch_backward, hold;
 	uint32_t notice_count;

@@ -106,6 +106,8 @@ void session_settings_apply(struct sql_session *s)
 	s->values.bytea_escape = !strcmp(setting(s, "bytea_output"), "escape");
 	s->timeout_us = settings_ms(setting(s, "statement_timeout")) * 1000;
 	s->lock_timeout_us = settings_ms(setting(s, "lock_timeout")) * 1000;
+	s->idle_timeout_us = settings_ms(setting(s, "idle_session_timeout")) * 1000;
+	s->idle_in_transaction_us = settings_ms(setting(s, "idle_in_transaction_session_timeout")) * 1000;
 	s->statement_bytes = 0;
 	{
 		double n = 0;
@@ -139,15 +141,14 @@ static void report(struct sql_session *s, int id)
 
 static enum status set_transaction_isolation(struct sql_session *s, const char *value, struct error *err)
 {
-	if (!strcasecmp(value, "serializable"))
-		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
-	if (s->txn_ran)
-		return error_set(err, ST_ACTIVE_TRANSACTION,
-				 "SET TRANSACTION ISOLATION LEVEL must be called before any query");
-	s->isolation = !strcasecmp(value, "repeatable read") ? ISOLATION_REPEATABLE_READ : ISOLATION_READ_COMMITTED;
-	if (access_in_transaction(s->access))
-		access_set_isolation(s->access, (enum isolation)s->isolation);
-	return ST_OK;
+	enum isolation iso = isolation_named(value);
+
+	if (strcasecmp(value, isolation_name(iso)) && strcasecmp(value, "read uncommitted")) {
+		error_set(err, ST_BAD_PARAMETER, "invalid value for parameter \"transaction_isolation\": \"%s\"", value);
+		error_hint(err, "Available values: serializable, repeatable read, read committed, read uncommitted.");
+		return ST_BAD_PARAMETER;
+	}
+	return txn_set_isolation(s, iso, err);
 }
 
 enum status session_set(struct sql_session *s, const char *name, const char *value, bool local, struct error *err)
@@ -160,13 +161,10 @@ enum status session_set(struct sql_session *s, const char *name, const char *val
 	if (id >= 0 && value && !strcasecmp(name, "transaction_isolation"))
 		return set_transaction_isolation(s, value, err);
 	if (id >= 0 && value && !strcasecmp(name, "transaction_read_only")) {
-		s->txn_read_only = !strcasecmp(value, "on") || !strcasecmp(value, "true");
-		if (access_in_transaction(s->access))
-			access_set_read_only(s->access, s->txn_read_only);
-		return ST_OK;
+		return txn_set_read_only(s, !strcasecmp(value, "on") || !strcasecmp(value, "true"), err);
 	}
-	if (value && !strcasecmp(name, "default_transaction_isolation") && !strcasecmp(value, "serializable"))
-		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
+	if (id >= 0 && value && !strcasecmp(name, "transaction_deferrable"))
+		return txn_set_deferrable(s, !strcasecmp(value, "on") || !strcasecmp(value, "true"), err);
 	if (id >= 0)
 		snprintf(before, sizeof before, "%s", settings_get(&s->settings, id));
 	st = settings_set(&s->settings, name, value, local, in_txn, (uint32_t)s->savepoints.count, err);
@@ -248,11 +246,13 @@ const char *sql_session_get(struct sql_session *s, const char *name)
 	if (id < 0)
 		return NULL;
 	if (!strcasecmp(name, "transaction_isolation") && s->block != BLOCK_NONE)
-		return s->isolation == ISOLATION_REPEATABLE_READ ? "repeatable read" : "read committed";
+		return isolation_name((enum isolation)s->isolation);
 	if (!strcasecmp(name, "transaction_isolation"))
 		return setting(s, "default_transaction_isolation");
 	if (!strcasecmp(name, "transaction_read_only"))
 		return s->block != BLOCK_NONE && s->txn_read_only ? "on" : setting(s, "default_transaction_read_only");
+	if (!strcasecmp(name, "transaction_deferrable"))
+		return s->block != BLOCK_NONE && s->txn_deferrable ? "on" : setting(s, "default_transaction_deferrable");
 	if (!strcasecmp(name, "session_authorization"))
 		return s->user;
 	if (!strcasecmp(name, "valence.last_commit")) {
@@ -290,6 +290,9 @@ struct sql_session *sql_session_new(const struct sql_session_config *cfg)
 	settings_init(&s->settings, &s->mem);
 	s->settings_seen = UINT64_MAX;
 	s->access = access_new(cfg->engine, cfg->wake, cfg->ctx);
+	access_publish(s->access, s);
+	s->started_us = s->state_us = access_wall_us(s->access);
+	snprintf(s->client, sizeof s->client, "%s", cfg->client ? cfg->client : "");
 	rng_init(&s->rng, access_wall_us(s->access) ^ (uint64_t)cfg->backend_pid << 40);
 	session_settings_apply(s);
 	return s;
@@ -357,12 +360,36 @@ void sql_session_terminate(struct sql_session *s, enum status why)
 		access_cancel(s->access);
 }
 
+void sql_session_idle(struct sql_session *s, bool idle)
+{
+	if (!idle) {
+		s->idle_since_us = 0;
+		return;
+	}
+	s->state_us = access_wall_us(s->access);
+	s->idle_since_us = access_now_us(s->access);
+}
+
+static uint64_t idle_limit_us(const struct sql_session *s)
+{
+	return s->block == BLOCK_OPEN || s->block == BLOCK_FAILED ? s->idle_in_transaction_us : s->idle_timeout_us;
+}
+
+enum status sql_session_idle_expired(const struct sql_session *s)
+{
+	uint64_t limit = idle_limit_us(s);
+
+	if (!s->idle_since_us || !limit || access_now_us(s->access) < s->idle_since_us + limit)
+		return ST_OK;
+	return s->block == BLOCK_OPEN || s->block == BLOCK_FAILED ? ST_IDLE_IN_TRANSACTION : ST_IDLE_SESSION;
+}
+
 uint64_t sql_session_deadline_us(const struct sql_session *s)
 {
 	uint64_t at;
 
 	if (!s->active)
-		return 0;
+		return s->idle_since_us && idle_limit_us(s) ? s->idle_since_us + idle_limit_us(s) : 0;
 	at = s->deadline_us;
 	if (s->sleep_until_us && (!at || s->sleep_until_us < at))
 		at = s->sleep_until_us;
@@ -380,7 +407,8 @@ enum status session_interrupted(struct sql_session *s, struct error *err)
 	if (s->deadline_us && s->active && access_now_us(s->access) >= s->deadline_us)
 		return error_set(err, ST_CANCELED, "canceling statement due to statement timeout");
 	if (s->lock_deadline_us && s->active && access_now_us(s->access) >= s->lock_deadline_us)
-		return error_set(err, ST_LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout");
+		return s->lock_nowait ? error_set(err, ST_LOCK_NOT_AVAILABLE, "could not obtain lock on relation") :
+					error_set(err, ST_LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout");
 	return ST_OK;
 }
 

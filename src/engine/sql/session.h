@@ -85,6 +85,7 @@ struct sql_portal {
 	struct error err;
 };
 
+#define SESSION_QUERY_BYTES 1024 /* as track_activity_query_size */
 struct sql_session {
 	struct sql_session_config cfg;
 	struct mem mem;
@@ -94,6 +95,7 @@ struct sql_session {
 	uint8_t block;
 	bool txn_lost;                  /* FAILED: rolled back already */
 	bool txn_read_only, txn_ran;    /* a statement has run in it */
+	bool txn_deferrable;            /* shown only: no transaction waits for a snapshot that cannot fail, each is one */
 	uint8_t isolation;
 	VEC(struct savepoint) savepoints;
 	struct bmap prepared, portals;  /* by name */
@@ -105,7 +107,12 @@ struct sql_session {
 	char **search_path;
 	uint32_t search_path_count;
 	uint64_t timeout_us, lock_timeout_us;
+	uint64_t idle_timeout_us, idle_in_transaction_us;
+	uint64_t idle_since_us;         /* monotonic; 0: it does something */
+	uint64_t started_us, query_us, state_us; /* wall clock: the session, its latest statement, its latest change of state */
+	char query[SESSION_QUERY_BYTES], client[64]; /* text of the latest statement; where the client is */
 	uint64_t lock_deadline_us;      /* monotonic; 0: not waiting for a lock, or no lock_timeout */
+	bool lock_nowait;               /* what waits for a lock now may do so as long only as asking takes */
 	size_t statement_bytes;
 	bool trace, report_commits;
 	const char *txn_name;           /* valence.txn_id; "": none. The setting's own text */
@@ -142,6 +149,10 @@ void session_trace(struct sql_session *s, const char *fmt, ...) __attribute__((f
 
 /* session_txn.c */
 void txn_ensure(struct sql_session *s);                 /* begins an implicit transaction when none is open */
+/* Of the open transaction, or without effect. ST_ACTIVE_TRANSACTION: too late for that. */
+MUST_CHECK enum status txn_set_isolation(struct sql_session *s, enum isolation iso, struct error *err);
+MUST_CHECK enum status txn_set_read_only(struct sql_session *s, bool on, struct error *err);
+MUST_CHECK enum status txn_set_deferrable(struct sql_session *s, bool on, struct error *err);
 void txn_failed(struct sql_session *s);                 /* an error in it */
 void txn_over(struct sql_session *s, bool committed);
 MUST_CHECK enum status txn_commit(struct sql_session *s, struct error *err);

@@ -330,6 +330,67 @@ static enum status sleep_for(struct sql_session *s, double seconds, struct cell 
 	return ST_WAIT;
 }
 
+/* Which of them, its name says. */
+static enum status advisory(struct sql_session *s, const char *fn, const struct cell *args, uint32_t count, struct cell *out,
+			    struct error *err)
+{
+	struct advisory_name name = {.mark = ADVISORY_MARK, .space = (uint8_t)count};
+	bool shared = strstr(fn, "_shared"), try = strstr(fn, "_try_");
+	enum status st;
+
+	*out = int_cell(PHYS_BOOL, 1);
+	if (strstr(fn, "_unlock")) {
+		if (!count)
+			access_advisory_unlock_all(s->access);
+	}
+	name.number = count > 1 ? (int64_t)((uint64_t)args[0].i << 32 | (uint32_t)args[1].i) : count ? args[0].i : 0;
+	if (strstr(fn, "_unlock") && count) {
+		out->i = access_advisory_unlock(s->access, &name, shared);
+		if (!out->i)
+			session_notice(s, "WARNING", ST_OK, "you don't own a lock of type %s", shared ? "ShareLock" : "ExclusiveLock");
+	} else if (count) {
+		st = access_advisory_lock(s->access, &name, !strstr(fn, "_xact_"), shared, try, err);
+		if (st == ST_LOCK_NOT_AVAILABLE && try) {
+			error_clear(err);
+			out->i = 0;
+		} else if (st) {
+			return st;
+		}
+	}
+	if (count && (try || strstr(fn, "_unlock")))
+		return ST_OK;
+	*out = (struct cell){.phys = PHYS_VAR, .var = (const uint8_t *)""}; /* void */
+	return ST_OK;
+}
+
+/* 0: a session of another engine. */
+static void blocking_pids(struct sql_session *s, int64_t pid, struct arena *arena, struct cell *out)
+{
+	const void *found[64];
+	struct cell pids[64];
+	const struct sql_session *of = NULL;
+	uint32_t n = 0, kept = 0;
+
+	for (uint64_t i = 0; i < access_session_count(s->access) && !of; i++) {
+		const struct sql_session *at = access_session_at(s->access, i);
+
+		of = at && at->cfg.backend_pid == (uint64_t)pid ? at : NULL;
+	}
+	if (of)
+		n = access_blockers(s->access, of, found, 64);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct sql_session *by = found[i];
+		struct cell c = int_cell(PHYS_I32, by ? (int64_t)by->cfg.backend_pid : 0);
+		bool known = false;
+
+		for (uint32_t k = 0; k < kept; k++)
+			known = known || pids[k].i == c.i;
+		if (!known)
+			pids[kept++] = c;
+	}
+	array_build(T_INT4, pids, kept, 1, arena, out);
+}
+
 /* -- one call --------------------------------------------------------------------------------------------------------- */
 
 static enum status format_type(const struct cell *args, struct arena *arena, struct cell *out)
@@ -519,6 +580,11 @@ static enum status one_call(struct sql_session *s, const struct expr *ex, const 
 		return regclass_text(s, args[0].i, arena, out);
 	case SFN_SLEEP:
 		return sleep_for(s, args[0].f, out);
+	case SFN_BLOCKING_PIDS:
+		blocking_pids(s, args[0].i, arena, out);
+		break;
+	case SFN_ADVISORY:
+		return advisory(s, ex->fn->sql_name, args, count, out, err);
 	case SFN_NONE:
 	case SFN_COUNT:
 		return error_set(err, ST_UNSUPPORTED, "function %s is not supported", ex->fn->name);

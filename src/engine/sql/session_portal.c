@@ -504,7 +504,7 @@ void portal_undo(struct sql_session *s, struct sql_portal *p)
 static void finished(struct sql_session *s)
 {
 	s->active = NULL;
-	s->cancel = false;
+	s->cancel = s->lock_nowait = false;
 	s->deadline_us = s->sleep_until_us = s->lock_deadline_us = 0;
 }
 
@@ -562,10 +562,24 @@ static bool can_run_again(const struct bound *b)
 	}
 }
 
+#define LOCK_NOWAIT_US 250000 /* LOCK TABLE ... NOWAIT: all engines are asked, and those that use the table do not answer */
+
+/* For pg_stat_activity. */
+static void note_statement(struct sql_session *s, const struct sql_portal *p)
+{
+	const char *text = p->bound->source && p->bound->source->text ? p->bound->source->text : "";
+	size_t n = strnlen(text, sizeof s->query - 1);
+
+	memcpy(s->query, text, n);
+	s->query[n] = 0;
+	s->query_us = s->state_us = access_wall_us(s->access);
+}
+
 enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_t max_rows, const struct sql_sink *sink,
 			    const char **tag_out, struct error *err)
 {
 	enum status st;
+	uint64_t limit_us;
 
 	*tag_out = NULL;
 	error_clear(err);
@@ -574,6 +588,7 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 	if (s->active != p) {
 		s->active = p;
 		s->cancel = false;
+		note_statement(s, p);
 		s->deadline_us = s->timeout_us ? access_now_us(s->access) + s->timeout_us : 0;
 	}
 	value_settings_use(&s->values);
@@ -600,10 +615,11 @@ enum status sql_portal_step(struct sql_session *s, struct sql_portal *p, uint64_
 	else if (!st)
 		st = dispatch(s, p, max_rows, sink, err);
 	/* one wait is counted from its first step on; whatever else a statement waits for ends it */
-	if (st != ST_WAIT || !s->lock_timeout_us || !access_waits_for_lock(s->access))
+	limit_us = s->lock_nowait ? LOCK_NOWAIT_US : s->lock_timeout_us;
+	if (st != ST_WAIT || !limit_us || !access_waits_for_lock(s->access))
 		s->lock_deadline_us = 0;
 	else if (!s->lock_deadline_us)
-		s->lock_deadline_us = access_now_us(s->access) + s->lock_timeout_us;
+		s->lock_deadline_us = access_now_us(s->access) + limit_us;
 	if (st == ST_WAIT || st == ST_AGAIN)
 		return st;
 	session_late_news(s);

@@ -24,9 +24,8 @@ void txn_ensure(struct sql_session *s)
 {
 	if (s->block != BLOCK_NONE)
 		return;
-	s->isolation = !strcmp(sql_session_get(s, "default_transaction_isolation"), "repeatable read") ?
-			       ISOLATION_REPEATABLE_READ :
-			       ISOLATION_READ_COMMITTED;
+	s->isolation = (uint8_t)isolation_named(sql_session_get(s, "default_transaction_isolation"));
+	s->txn_deferrable = !strcmp(sql_session_get(s, "default_transaction_deferrable"), "on");
 	s->txn_read_only = !strcmp(sql_session_get(s, "default_transaction_read_only"), "on");
 	s->txn_ran = s->txn_lost = false;
 	access_begin(s->access, (enum isolation)s->isolation, s->txn_read_only);
@@ -95,23 +94,55 @@ enum status txn_commit(struct sql_session *s, struct error *err)
 
 /* -- statements ------------------------------------------------------------------------------------------------- */
 
+enum status txn_set_isolation(struct sql_session *s, enum isolation iso, struct error *err)
+{
+	if (iso == (enum isolation)s->isolation && s->block != BLOCK_NONE)
+		return ST_OK;
+	if (s->txn_ran)
+		return error_set(err, ST_ACTIVE_TRANSACTION,
+				 "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+	if (s->savepoints.count)
+		return error_set(err, ST_ACTIVE_TRANSACTION,
+				 "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction");
+	s->isolation = (uint8_t)iso;
+	if (access_in_transaction(s->access))
+		access_set_isolation(s->access, iso);
+	return ST_OK;
+}
+
+enum status txn_set_read_only(struct sql_session *s, bool on, struct error *err)
+{
+	if (s->txn_read_only && !on && s->txn_ran) /* what it has read was not noted as what a writer reads (P12) */
+		return error_set(err, ST_ACTIVE_TRANSACTION, "transaction read-write mode must be set before any query");
+	s->txn_read_only = on;
+	if (access_in_transaction(s->access))
+		access_set_read_only(s->access, on);
+	return ST_OK;
+}
+
+enum status txn_set_deferrable(struct sql_session *s, bool on, struct error *err)
+{
+	if (s->txn_ran)
+		return error_set(err, ST_ACTIVE_TRANSACTION,
+				 "SET TRANSACTION [NOT] DEFERRABLE must be called before any query");
+	if (s->savepoints.count)
+		return error_set(err, ST_ACTIVE_TRANSACTION,
+				 "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction");
+	s->txn_deferrable = on;
+	return ST_OK;
+}
+
 static enum status modes(struct sql_session *s, const struct stmt *st, struct error *err)
 {
-	if (st->serializable)
-		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
-	if (st->isolation_set) {
-		if (s->txn_ran && st->isolation != s->isolation)
-			return error_set(err, ST_ACTIVE_TRANSACTION,
-					 "SET TRANSACTION ISOLATION LEVEL must be called before any query");
-		s->isolation = st->isolation;
-		if (!s->txn_ran)
-			access_set_isolation(s->access, (enum isolation)st->isolation);
-	}
-	if (st->read_only_set) {
-		s->txn_read_only = st->read_only;
-		access_set_read_only(s->access, st->read_only);
-	}
-	return ST_OK;
+	enum status e = ST_OK;
+
+	if (st->isolation_set)
+		e = txn_set_isolation(s, (enum isolation)st->isolation, err);
+	if (!e && st->read_only_set)
+		e = txn_set_read_only(s, st->read_only, err);
+	if (!e && st->deferrable_set)
+		e = txn_set_deferrable(s, st->deferrable, err);
+	return e;
 }
 
 static enum status begin(struct sql_session *s, const struct stmt *st, struct error *err)
@@ -154,11 +185,10 @@ static enum status characteristics(struct sql_session *s, const struct stmt *st,
 {
 	enum status e = ST_OK;
 
-	if (st->serializable)
-		return error_set(err, ST_UNSUPPORTED, "isolation level SERIALIZABLE is not supported yet");
 	if (st->isolation_set)
-		e = session_set(s, "default_transaction_isolation",
-				st->isolation == ISOLATION_REPEATABLE_READ ? "repeatable read" : "read committed", false, err);
+		e = session_set(s, "default_transaction_isolation", isolation_name((enum isolation)st->isolation), false, err);
+	if (!e && st->deferrable_set)
+		e = session_set(s, "default_transaction_deferrable", st->deferrable ? "on" : "off", false, err);
 	if (!e && st->read_only_set)
 		e = session_set(s, "default_transaction_read_only", st->read_only ? "on" : "off", false, err);
 	return e;

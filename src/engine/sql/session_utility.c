@@ -377,6 +377,7 @@ static enum status discard(struct sql_session *s, const struct stmt *st, struct 
 	if (!e)
 		e = reset_all(s, err);
 	s->last_sequence = NULL;
+	access_advisory_unlock_all(s->access);
 	return e;
 }
 
@@ -388,10 +389,11 @@ static enum status lock_tables(struct sql_session *s, struct sql_portal *p, stru
 	if (s->block != BLOCK_OPEN)
 		return error_set(err, ST_NO_TRANSACTION, "LOCK TABLE can only be used in transaction blocks");
 	for (; u->at < st->rel_count; u->at++) {
-		/* SHARE and stronger keep everyone else out; the weaker ones are uses */
-		enum status e = st->lock_mode >= 5 ? access_lock_relation(s->access, st->rels[u->at], err) :
+		/* SHARE UPDATE EXCLUSIVE and stronger keep everyone else out; the weaker ones are uses */
+		enum status e = st->lock_mode >= 4 ? access_lock_relation(s->access, st->rels[u->at], err) :
 						     access_use(s->access, st->rels[u->at], st->lock_mode >= 3, err);
 
+		s->lock_nowait = e == ST_WAIT && st->lock_at_once;
 		if (e)
 			return e;
 	}

@@ -30,13 +30,17 @@ static const struct def {
 	{"DateStyle", "ISO, MDY", NULL, S_DATESTYLE, true, 0, 0, "Sets the display format for date and time values: ISO only."},
 	{"default_table_access_method", "heap", NULL, S_TEXT, false, 0, 0, "Accepted, without effect."},
 	{"default_tablespace", "", NULL, S_TEXT, false, 0, 0, "Accepted, without effect."},
-	{"default_transaction_deferrable", "off", NULL, S_BOOL, false, 0, 0, "Accepted, without effect."},
+	{"default_transaction_deferrable", "off", NULL, S_BOOL, false, 0, 0,
+	 "Sets the default deferrable status of new transactions: none has to wait for that here."},
 	{"default_transaction_isolation", "read committed",
 	 "serializable|repeatable read|read committed|read uncommitted", S_ENUM, false, 0, 0,
 	 "Sets the transaction isolation level of each new transaction."},
 	{"default_transaction_read_only", "off", NULL, S_BOOL, true, 0, 0, "Sets the default read-only status of new transactions."},
 	{"extra_float_digits", "1", NULL, S_INT, false, -15, 3, "Sets the number of digits displayed for floating-point values."},
-	{"idle_in_transaction_session_timeout", "0", NULL, S_MS, false, 0, 0, "Accepted, without effect."},
+	{"idle_in_transaction_session_timeout", "0", NULL, S_MS, false, 0, 0,
+	 "Sets the maximum allowed idle time between queries, when in a transaction."},
+	{"idle_session_timeout", "0", NULL, S_MS, false, 0, 0,
+	 "Sets the maximum allowed idle time between queries, when not in a transaction."},
 	{"in_hot_standby", "off", NULL, S_FIXED, true, 0, 0, "Always off."},
 	{"integer_datetimes", "on", NULL, S_FIXED, true, 0, 0, "Shows whether datetimes are integer based."},
 	{"IntervalStyle", "postgres", "postgres|iso_8601", S_ENUM, true, 0, 0, "Sets the display format for interval values."},
@@ -64,7 +68,7 @@ static const struct def {
 	 "Accepted, without effect: see valence.commit_level."},
 	{"synchronize_seqscans", "on", NULL, S_BOOL, false, 0, 0, "Accepted, without effect."},
 	{"TimeZone", "UTC", NULL, S_ZONE, true, 0, 0, "Sets the time zone for displaying and interpreting time stamps."},
-	{"transaction_deferrable", "off", NULL, S_BOOL, false, 0, 0, "Accepted, without effect."},
+	{"transaction_deferrable", "off", NULL, S_BOOL, false, 0, 0, "Sets the current transaction's deferrable status."},
 	{"transaction_isolation", "read committed", "serializable|repeatable read|read committed|read uncommitted", S_ENUM,
 	 false, 0, 0, "Sets the current transaction's isolation level."},
 	{"transaction_read_only", "off", NULL, S_BOOL, false, 0, 0, "Sets the current transaction's read-only status."},
@@ -183,6 +187,25 @@ static bool parse_unit(const char *v, bool time, double *out)
 			return true;
 		}
 	return false;
+}
+
+static const char *const isolation_names[] = {
+	[ISOLATION_READ_COMMITTED] = "read committed",
+	[ISOLATION_REPEATABLE_READ] = "repeatable read",
+	[ISOLATION_SERIALIZABLE] = "serializable",
+};
+
+enum isolation isolation_named(const char *name)
+{
+	for (int i = ISOLATION_REPEATABLE_READ; i <= ISOLATION_SERIALIZABLE; i++)
+		if (!strcasecmp(name, isolation_names[i]))
+			return (enum isolation)i;
+	return ISOLATION_READ_COMMITTED;
+}
+
+const char *isolation_name(enum isolation iso)
+{
+	return isolation_names[iso];
 }
 
 uint64_t settings_ms(const char *value)

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "engine/txn/access.h"
 
 #define SETTINGS_MAX 64
 
@@ -38,5 +39,8 @@ void settings_rollback(struct settings *s, uint32_t level); /* 0: all of the tra
 void settings_release(struct settings *s, uint32_t level);
 /* Checks and canonical form of one value alone. */
 uint64_t settings_ms(const char *value);                /* a canonical time in milliseconds */
+/* In any case; READ COMMITTED for what is none, and for READ UNCOMMITTED. */
+enum isolation isolation_named(const char *name);
+const char *isolation_name(enum isolation iso);
 
 #endif

@@ -33,6 +33,7 @@ struct sql_session_config {
 	struct mem *mem;
 	struct logger *log;
 	const char *user, *database;
+	const char *client; /* host:port; NULL: not known. Copied */
 	uint32_t backend_pid;
 	void *ctx;
 	void (*wake)(void *ctx);
@@ -55,8 +56,12 @@ void sql_session_report(struct sql_session *s, void *ctx, void (*fn)(void *ctx, 
 char sql_session_status(const struct sql_session *s); /* 'I' idle, 'T' in a transaction, 'E' in a failed one */
 void sql_session_cancel(struct sql_session *s);       /* the running statement ends with ST_CANCELED */
 void sql_session_terminate(struct sql_session *s, enum status why); /* next step fails with why (shutdown, removal) */
+/* It waits for its client from now on (ReadyForQuery was sent), or does no more. */
+void sql_session_idle(struct sql_session *s, bool idle);
+/* ST_IDLE_IN_TRANSACTION, ST_IDLE_SESSION: it waited for longer than its settings allow, and is to be ended. */
+enum status sql_session_idle_expired(const struct sql_session *s);
 struct access *sql_session_access(struct sql_session *s);
-/* Monotonic time at which the running statement wants a step even if nobody woke it: statement_timeout, pg_sleep. 0: none. */
+/* Monotonic time at which the session wants a step even if nobody woke it: statement_timeout, pg_sleep, idle for too long. 0: none. */
 uint64_t sql_session_deadline_us(const struct sql_session *s);
 
 /*

@@ -124,6 +124,7 @@ struct access *txns_access_new(struct txns *t, void (*wake)(void *ctx), void *ct
 	list_push_back(&t->accesses, &a->all);
 	list_init(&a->waiting);
 	list_init(&a->later);
+	list_init(&a->advisory);
 	return a;
 }
 
@@ -132,6 +133,7 @@ static void txn_free(struct txns *t, struct txn *x)
 	grants_call_free(t, x);
 	commit_free(t, x);
 	ddl_txn_free(t, x);
+	serial_txn_free(t, x);
 	bmap_fini(&x->held);
 	VEC_FINI(t->mem, &x->grantors);
 	VEC_FINI(t->mem, &x->asked);
@@ -148,6 +150,34 @@ static void txn_free(struct txns *t, struct txn *x)
 	ddl_txn_ended(t);
 }
 
+static struct txn *txn_new(struct access *a)
+{
+	struct txns *t = a->t;
+	struct txn *x = MEM_NEW(t->mem, struct txn);
+
+	x->id = t->next_txn++;
+	x->a = a;
+	x->self = t->self;
+	x->attempt = 1;
+	x->begun_us = txns_now(t);
+	x->begun_wall_us = clock_wall_us(&t->clock);
+	arena_init(&x->arena, t->mem);
+	overlay_init(&x->overlay, t->mem, &x->arena);
+	bmap_init(&x->held, t->mem);
+	list_push_back(&t->txns, &x->all);
+	return x;
+}
+
+struct txn *txn_hidden_new(struct access *a)
+{
+	return txn_new(a);
+}
+
+void txn_hidden_free(struct txns *t, struct txn *x)
+{
+	txn_free(t, x);
+}
+
 void txn_orphan_done(struct txns *t, struct txn *x)
 {
 	txn_free(t, x);
@@ -159,6 +189,7 @@ struct txn *txn_leave(struct access *a)
 
 	a->txn = NULL;
 	a->savepoints.count = 0;
+	advisory_transaction_over(a);
 	sequences_access_free(a);
 	schema_lent_end(a);
 	if (a->turn.used_bytes > SCRATCH_KEEP_BYTES)
@@ -188,6 +219,7 @@ void access_free(struct access *a)
 	} else if (a->txn) {
 		access_rollback(a);
 	}
+	advisory_free(a);
 	schema_lent_end(a);
 	VEC_FINI(t->mem, &a->lent);
 	VEC_FINI(t->mem, &a->savepoints);
@@ -202,23 +234,10 @@ void access_free(struct access *a)
 
 void access_begin(struct access *a, enum isolation iso, bool read_only)
 {
-	struct txns *t = a->t;
-	struct txn *x = MEM_NEW(t->mem, struct txn);
-
 	ASSERT(!a->txn);
-	x->id = t->next_txn++;
-	x->a = a;
-	x->self = t->self;
-	x->iso = iso;
-	x->read_only = read_only;
-	x->attempt = 1;
-	x->begun_us = txns_now(t);
-	x->begun_wall_us = clock_wall_us(&t->clock);
-	arena_init(&x->arena, t->mem);
-	overlay_init(&x->overlay, t->mem, &x->arena);
-	bmap_init(&x->held, t->mem);
-	list_push_back(&t->txns, &x->all);
-	a->txn = x;
+	a->txn = txn_new(a);
+	a->txn->iso = iso;
+	a->txn->read_only = read_only;
 	a->canceled = false;
 	a->latest_request = 0; /* an answer to a statement that was cancelled is too old for the next */
 	a->need_applied = 0;
@@ -322,6 +341,8 @@ enum status access_statement_begin(struct access *a, struct error *err)
 	ASSERT(x);
 	a->canceled = false;
 	st = access_check(a, err);
+	if (!st)
+		st = advisory_check(a, err);
 	if (st)
 		return st;
 	if (!x->self) {
@@ -367,6 +388,7 @@ void access_statement_end(struct access *a)
 {
 	a->canceled = false;
 	grants_call_free(a->t, a->txn);
+	advisory_statement_over(a);
 	snapshot_end(a->txn);
 }
 
@@ -388,6 +410,7 @@ void access_statement_abort(struct access *a)
 	a->canceled = false;
 	sequences_access_free(a);
 	grants_call_free(a->t, x);
+	advisory_statement_over(a);
 	intent_give_up(a->t, x);
 	x->use_wait_us = 0;
 	a->latest_request = 0;
@@ -517,6 +540,43 @@ void access_cancel(struct access *a)
 {
 	a->canceled = true;
 	wait_end(a);
+}
+
+void access_publish(struct access *a, const void *session)
+{
+	a->session = session;
+}
+
+const void *access_session_at(const struct access *a, uint64_t n)
+{
+	LIST_FOREACH(it, &a->t->accesses)
+		if (n-- == 0)
+			return CONTAINER_OF(it, struct access, all)->session;
+	return NULL;
+}
+
+uint64_t access_session_count(const struct access *a)
+{
+	uint64_t n = 0;
+
+	LIST_FOREACH(it, &a->t->accesses)
+		n++;
+	return n;
+}
+
+const char *access_wait_event(const struct access *a, const char **type_out)
+{
+	static const struct { const char *type, *event; } events[WAIT_KINDS] = {
+		[WAIT_APPLIED] = {"IPC", "LogApplied"},       [WAIT_SUBMISSION] = {"IPC", "Commit"},
+		[WAIT_ATOM] = {"IO", "AtomFetch"},            [WAIT_LOCK] = {"Lock", "tuple"},
+		[WAIT_SEQUENCE] = {"IPC", "SequenceValues"},  [WAIT_INTENT] = {"Lock", "relation"},
+		[WAIT_SLOTS] = {"IPC", "AtomCreate"},         [WAIT_MEMBER] = {"IPC", "Membership"},
+		[WAIT_LATEST] = {"IPC", "LatestIndex"},       [WAIT_AUDIT] = {"IPC", "Audit"},
+		[WAIT_FLOW] = {"IPC", "Flow"},
+	};
+
+	*type_out = events[a->wait].type;
+	return a->wait == WAIT_LOCK && advisory_waiting(a) ? "advisory" : events[a->wait].event;
 }
 
 seq_index access_applied_index(const struct access *a)

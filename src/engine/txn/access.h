@@ -12,7 +12,8 @@
  * through this interface see them. Statement restart: when a lock shows that a row changed after the
  * snapshot, READ COMMITTED gets ST_AGAIN: the caller abandons what the statement did
  * (access_statement_restart), and runs it anew on the newer snapshot that call takes, keeping its locks; nothing
- * was sent to the client before that. REPEATABLE READ gets ST_SERIALIZATION instead (first updater wins, P9).
+ * was sent to the client before that. REPEATABLE READ gets ST_SERIALIZATION instead (first updater wins, P9), and so does
+ * SERIALIZABLE, which notes what it reads besides: access_commit() confirms it when there is something to commit (P12).
  */
 #ifndef VALENCE_ENGINE_TXN_ACCESS_H
 #define VALENCE_ENGINE_TXN_ACCESS_H
@@ -26,7 +27,7 @@
 struct engine;
 struct access;
 
-enum isolation { ISOLATION_READ_COMMITTED, ISOLATION_REPEATABLE_READ };
+enum isolation { ISOLATION_READ_COMMITTED, ISOLATION_REPEATABLE_READ, ISOLATION_SERIALIZABLE };
 enum commit_level { COMMIT_ARCHIVE, COMMIT_MEMORY, COMMIT_LOCAL };
 enum row_lock { ROW_LOCK_KEY_SHARE, ROW_LOCK_SHARE, ROW_LOCK_NO_KEY_UPDATE, ROW_LOCK_UPDATE };
 
@@ -211,6 +212,20 @@ void access_put_index_entries(struct access *a, const struct table_def *t, const
 /* After some puts: sends parts ahead when the overlay is large, asks for row ranges. ST_WAIT: do not put more yet. */
 MUST_CHECK enum status access_flow(struct access *a, struct error *err);
 
+/* -- advisory locks -------------------------------------------------------------------------------------- */
+
+/* A name as programs agree on it. space: 1 one number, 2 two of half the size; zeroes where nothing is. */
+#define ADVISORY_MARK 'A'
+struct advisory_name { char mark; uint8_t space, pad[6]; int64_t number; };
+/*
+ * session: until it is unlocked as often, or the session ends; else until the transaction does, whatever is rolled back to
+ * a savepoint. ST_WAIT, ST_DEADLOCK, ST_LOCK_NOT_AVAILABLE (nowait).
+ */
+MUST_CHECK enum status access_advisory_lock(struct access *a, const struct advisory_name *name, bool session, bool shared,
+					    bool nowait, struct error *err);
+bool access_advisory_unlock(struct access *a, const struct advisory_name *name, bool shared); /* false: not locked so */
+void access_advisory_unlock_all(struct access *a); /* the session's, not the transaction's */
+
 /* -- sequences --------------------------------------------------------------------------------------- */
 
 /* n values, all or none. ST_WAIT, ST_SEQUENCE_LIMIT. */
@@ -218,6 +233,33 @@ MUST_CHECK enum status access_sequence_next(struct access *a, rel_id seq, uint32
 					    struct error *err);
 MUST_CHECK enum status access_sequence_set(struct access *a, rel_id seq, int64_t value, bool is_called,
 					   struct error *err);
+
+/* -- this engine's sessions, for pg_stat_activity -------------------------------------------------------- */
+
+/* What its user calls the session: lent until access_free(). */
+void access_publish(struct access *a, const void *session);
+/* The n-th session of this engine, from 0, in order of creation; NULL: no more, or one that is not published. */
+const void *access_session_at(const struct access *a, uint64_t n);
+uint64_t access_session_count(const struct access *a);
+enum access_lock_kind { ACCESS_LOCK_RELATION, ACCESS_LOCK_ROW, ACCESS_LOCK_KEY, ACCESS_LOCK_ADVISORY };
+enum { ACCESS_RELATION_SHARE, ACCESS_RELATION_EXCLUSIVE }; /* mode of a relation; else enum row_lock */
+struct access_lock {
+	uint8_t kind, mode;
+	bool granted;
+	rel_id storage;           /* of the table or index; a relation itself */
+	row_id row;
+	uint64_t key_hash;
+	struct advisory_name name;
+	engine_id engine;         /* whose transaction has it or waits for it */
+	txn_id txn;
+	const void *session;      /* as published, of this engine's; NULL: another's, or none */
+};
+/* What is held and waited for, as this engine knows it: what it grants, and relations its own transactions use. In arena. */
+const struct access_lock *access_locks(struct access *a, struct arena *arena, uint64_t *count_out);
+/* Those that the session waits for here; NULL among them: sessions of other engines. At most max. */
+uint32_t access_blockers(struct access *a, const void *session, const void **out, uint32_t max);
+/* What it waits for, in PostgreSQL's words where it has them; NULL: for nothing. */
+const char *access_wait_event(const struct access *a, const char **type_out);
 
 /* -- the cluster, for valence.* functions and views ----------------------------------------------------- */
 

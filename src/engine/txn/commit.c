@@ -1,7 +1,7 @@
 /*
  * commit.c - from an overlay to a commit record and its outcome (engine/txn; P1, P2, P5, P11).
  *
- * Stages: row ids for the inserted rows (may wait for a create), encoding, in pieces so that the loop goes on,
+ * Stages: row ids for the inserted rows (may wait for a create), at SERIALIZABLE the confirmation of what was read, encoding, in pieces so that the loop goes on,
  * parts ahead where one payload is not enough, the commit itself, and the wait for its verdict in the log. The
  * transaction's locks end when the record is applied (grants_commit_applied).
  */
@@ -11,7 +11,7 @@
 #define ENCODE_OPS 8192        /* operations encoded in one turn (S16) */
 #define PARTS_IN_FLIGHT 8
 
-enum commit_stage { COMMIT_SLOTS, COMMIT_ROWS, COMMIT_KEYS, COMMIT_LAST, COMMIT_SENT };
+enum commit_stage { COMMIT_SLOTS, COMMIT_CERTIFY, COMMIT_ROWS, COMMIT_KEYS, COMMIT_LAST, COMMIT_SENT };
 
 /* Who needs a payload (P7). Over: too many to name, so everybody. */
 struct touched { uint32_t count; bool over; struct touch at[RECORD_TOUCHES_MAX]; };
@@ -340,6 +340,7 @@ static enum status send_commit(struct access *a, struct error *err)
 	ddl_encode(a, &w->payload);
 	if (w->payload.size > RECORD_PAYLOAD_MAX)
 		return error_set(err, ST_PROGRAM_LIMIT, "transaction changes too many definitions");
+	advisory_grantors(a, x);
 	if (x->grantors.count > RECORD_GRANTORS_MAX)
 		return error_set(err, ST_PROGRAM_LIMIT, "transaction has locks of more than %d engines",
 				 RECORD_GRANTORS_MAX);
@@ -446,6 +447,12 @@ enum status commit_step(struct access *a, seq_index *index_out, struct error *er
 		st = ddl_prepare(a, err);
 		if (!st)
 			st = take_slots(a);
+		if (st)
+			return refuse(a, st);
+		w->stage = COMMIT_CERTIFY;
+	}
+	if (w->stage == COMMIT_CERTIFY) {
+		st = serial_step(a, err);
 		if (st)
 			return refuse(a, st);
 		ddl_encode_first(a, &w->payload);

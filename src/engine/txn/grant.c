@@ -108,7 +108,7 @@ static enum status key_originator(struct txns *t, const uint8_t *key, uint32_t k
 	return ST_OK;
 }
 
-static void add_grantor(struct txns *t, struct txn *x, engine_id engine)
+void grants_grantor(struct txns *t, struct txn *x, engine_id engine)
 {
 	size_t i = 0;
 
@@ -122,6 +122,14 @@ static void add_grantor(struct txns *t, struct txn *x, engine_id engine)
 	memmove(&x->grantors.at[i + 1], &x->grantors.at[i],
 		(x->grantors.count - 1 - i) * sizeof *x->grantors.at);
 	x->grantors.at[i] = engine;
+}
+
+void grants_asked(struct txns *t, struct txn *x, engine_id engine)
+{
+	for (size_t i = 0; i < x->asked.count; i++)
+		if (x->asked.at[i] == engine)
+			return;
+	VEC_PUSH(t->mem, &x->asked, engine);
 }
 
 static void hold_lock(struct txns *t, struct txn *x, const uint8_t *key, uint32_t key_len, engine_id grantor,
@@ -140,7 +148,7 @@ static void hold_lock(struct txns *t, struct txn *x, const uint8_t *key, uint32_
 	h->floor = floor;
 	if (!x->grant_need)
 		x->grant_need = txns_applied(t);
-	add_grantor(t, x, grantor);
+	grants_grantor(t, x, grantor);
 }
 
 static void serve(struct txns *t, engine_id from, txn_id txn, uint64_t request, uint64_t start_us, seq_index need,
@@ -168,12 +176,7 @@ static void part_send(struct txns *t, struct grant_call *c, struct call_part *p,
 		t->stats.grants_local += p->count;
 		serve(t, t->self, c->x->id, p->request, c->x->begun_wall_us, 0, nowait, c->mode, p->count, &r);
 	} else {
-		bool known = false;
-
-		for (size_t i = 0; i < c->x->asked.count; i++)
-			known = known || c->x->asked.at[i] == p->engine;
-		if (!known)
-			VEC_PUSH(t->mem, &c->x->asked, p->engine);
+		grants_asked(t, c->x, p->engine);
 		t->stats.grants_remote += p->count;
 		COVER(GRANT_REMOTE);
 		peer_send(t, p->engine, &b);
@@ -690,6 +693,7 @@ void grants_commit_applied(struct txns *t, engine_id engine, txn_id txn)
 			served_free(t, s);
 	}
 	lock_release_owner(t->locks, engine, txn);
+	serial_over(t, engine, txn);
 	if (!list_empty(&t->served)) /* it may have got its locks now, and a session's rollback is outside of a turn */
 		t->host->kick(t->ctx);
 }
@@ -825,11 +829,19 @@ static bool probe_seen(struct txns *t, const struct probe *p)
 	return false;
 }
 
+/* For what the session of this owner waits now: it may have several (advisory.c). NULL: for nothing. */
+static struct txn *waiting_owner(struct txn *x)
+{
+	if (x->call || !x->a)
+		return x->call ? x : NULL;
+	return x->a->txn && x->a->txn->call ? x->a->txn : advisory_waiting(x->a);
+}
+
 static void on_probe(struct txns *t, struct reader *r)
 {
 	struct probe p;
 	const uint8_t *raw = get_raw(r, sizeof p);
-	struct txn *x;
+	struct txn *x, *waits;
 
 	if (!raw)
 		return;
@@ -844,12 +856,18 @@ static void on_probe(struct txns *t, struct reader *r)
 		return;
 	}
 	x = txns_find(t, p.target.txn);
-	if (!x || !x->call || probe_seen(t, &p))
+	waits = x ? waiting_owner(x) : NULL;
+	if (!waits || probe_seen(t, &p))
 		return;
+	if (waits != x && p.initiator.engine == t->self && p.initiator.txn == waits->id) { /* by another lock of its session */
+		probe_victim(t, &p);
+		return;
+	}
 	p.at_originator = 1;
-	for (uint32_t i = 0; i < x->call->part_count; i++)
-		if (!x->call->parts[i].answered)
-			probe_send(t, x->call->parts[i].engine, &p);
+	p.target.txn = waits->id;
+	for (uint32_t i = 0; i < waits->call->part_count; i++)
+		if (!waits->call->parts[i].answered)
+			probe_send(t, waits->call->parts[i].engine, &p);
 }
 
 void grants_probe(struct txns *t)

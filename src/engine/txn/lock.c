@@ -596,3 +596,27 @@ uint64_t lock_count(const struct lock_table *lt)
 {
 	return lt->locks.count;
 }
+
+void lock_each(const struct lock_table *lt, void *ctx,
+	       void (*fn)(void *ctx, const uint8_t *key, uint32_t key_len, struct lock_owner_id owner, enum row_lock mode, bool granted))
+{
+	struct bmap_slot *s;
+	size_t at = 0;
+
+	while ((s = bmap_next(&lt->locks, &at))) {
+		const struct lock *l = s->value;
+
+		LIST_FOREACH(it, (struct list *)&l->holders) {
+			const struct holding *h = CONTAINER_OF(it, struct holding, of_lock);
+
+			fn(ctx, l->key, l->key_len, (struct lock_owner_id){h->owner->engine, h->owner->txn}, (enum row_lock)h->mode,
+			   true);
+		}
+		LIST_FOREACH(it, (struct list *)&l->queue) {
+			const struct item *q = CONTAINER_OF(it, struct item, of_lock);
+
+			fn(ctx, l->key, l->key_len, (struct lock_owner_id){q->rq->owner->engine, q->rq->owner->txn},
+			   (enum row_lock)q->mode, false);
+		}
+	}
+}

@@ -60,6 +60,9 @@ struct lock_request *lock_waiting_next(struct lock_table *lt, struct lock_reques
 /* Waiting requests of one owner. */
 struct lock_request *lock_waiting_of(struct lock_table *lt, engine_id engine, txn_id txn, struct lock_request *after);
 uint64_t lock_request_start_us(const struct lock_request *rq);
+/* Every lock held (granted) or waited for, in no order. */
+void lock_each(const struct lock_table *lt, void *ctx,
+	       void (*fn)(void *ctx, const uint8_t *key, uint32_t key_len, struct lock_owner_id owner, enum row_lock mode, bool granted));
 uint64_t lock_count(const struct lock_table *lt);
 
 #endif

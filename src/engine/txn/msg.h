@@ -35,6 +35,8 @@ enum msg_type {
 	MSG_PAYLOADS = 25,   /* asks for payloads: u64 index each, ascending */
 	MSG_SUBMIT_TELL = 27, /* to the leader: u32 count, u64 seq each: of these it wants MSG_RECEIVED; then as MSG_SUBMIT */
 	MSG_RECEIVED = 28,   /* from the leader: u64 engine, u64 seq: a majority of voters has received it, it will be ok (P3) */
+	MSG_CERTIFY = 29,    /* R: u64 txn, request, index to be applied, snapshot; ranges read, ranges written (P12) */
+	MSG_CERTIFIED = 30,  /* R: u64 request, u8 status, u64 applied */
 	MSG_PAYLOAD = 26     /* u8 the last of an answer?; each: u64 index, u8 is it here?, then bytes */
 };
 

@@ -210,6 +210,10 @@ static void deliver(struct txns *t, engine_id from, const uint8_t *p, size_t byt
 	case MSG_VICTIM:
 		grants_message(t, from, type, &r);
 		break;
+	case MSG_CERTIFY:
+	case MSG_CERTIFIED:
+		serial_message(t, from, type, &r);
+		break;
 	case MSG_SEQUENCE:
 	case MSG_SEQUENCE_VALUES:
 		sequences_message(t, from, type, &r);

@@ -245,6 +245,7 @@ enum status access_scan_next(struct access *a, const struct table_def *def, stru
 
 		st = replica_route_row(a->t->rp, def->storage, scan->next, &route, &need);
 		if (st == ST_END) {
+			serial_read_rows(a, def->storage, scan->next, 0);
 			scan->stage = 1;
 			break;
 		}
@@ -254,6 +255,7 @@ enum status access_scan_next(struct access *a, const struct table_def *def, stru
 		if (st)
 			return st;
 		first = scan->next > route.lo ? scan->next : route.lo;
+		serial_read_rows(a, def->storage, scan->next, columns_hi(route.frame)); /* what may come there, too */
 		st = columns_scan(replica_store(a->t->rp), route.frame, a->txn->snapshot,
 				  (uint32_t)(first - columns_lo(route.frame)), (const struct col_want *)want,
 				  want_count, arena, out, o.live, &o.slots);
@@ -309,6 +311,7 @@ enum status access_row_get(struct access *a, const struct table_def *def, row_id
 		*live_out = true;
 		return ST_OK;
 	}
+	serial_read_rows(a, def->storage, row, row + 1);
 	st = replica_route_row(a->t->rp, def->storage, row, &route, &need);
 	if (st == ST_END || (st == ST_OK && row < route.lo))
 		return ST_OK;
@@ -389,6 +392,7 @@ enum status access_index_get(struct access *a, const struct table_def *def, cons
 	st = replica_route_key(a->t->rp, ix->storage, key, key_len, &route, &need);
 	if (st == ST_END)
 		return ST_OK; /* an index that this transaction makes */
+	serial_read_key(a, ix->storage, key, key_len);
 	st = route_ready(a, st, &route, need);
 	if (st)
 		return st;
@@ -544,7 +548,7 @@ static enum status scan_route(struct access *a, const struct index_def *ix, stru
 	return route_ready(a, st, route, need);
 }
 
-enum status access_index_next(struct access *a, const struct table_def *def, const struct index_def *ix,
+static enum status index_next(struct access *a, const struct table_def *def, const struct index_def *ix,
 			      struct access_index_scan *s, uint32_t max, struct arena *arena, row_id *row_ids_out,
 			      struct slice *keys_out, uint32_t *count_out, struct error *err)
 {
@@ -605,6 +609,51 @@ enum status access_index_next(struct access *a, const struct table_def *def, con
 	}
 	*count_out = o.count;
 	return o.count ? ST_OK : ST_END;
+}
+
+/* What lies between two positions of a scan was read, whatever there was; of the last key returned it is known that it is. */
+static void note_scan(struct access *a, rel_id storage, const struct access_index_scan *before,
+		      const struct access_index_scan *after)
+{
+	const struct access_index_scan *end = after->done ? NULL : after;
+	struct slice lo = {after->lo, after->lo_len, 0}, hi = {after->hi, after->hi_len, 0};
+	uint8_t last[sizeof after->last + 1];
+
+	if (!after->done && !after->started)
+		return; /* it waits for its first leaf */
+	if (!after->backward) {
+		if (before->started)
+			lo = (struct slice){before->last, before->last_len, 0};
+		if (end) {
+			memcpy(last, end->last, end->last_len);
+			last[end->last_len] = 0;
+			hi = (struct slice){last, end->last_len + !end->at_bound, 0};
+		}
+	} else {
+		if (before->started) {
+			memcpy(last, before->last, before->last_len);
+			last[before->last_len] = 0;
+			hi = (struct slice){last, before->last_len + 1, 0};
+		}
+		if (end)
+			lo = (struct slice){end->last, end->last_len, 0};
+	}
+	serial_read_keys(a, storage, lo, hi);
+}
+
+enum status access_index_next(struct access *a, const struct table_def *def, const struct index_def *ix,
+			      struct access_index_scan *s, uint32_t max, struct arena *arena, row_id *row_ids_out,
+			      struct slice *keys_out, uint32_t *count_out, struct error *err)
+{
+	struct access_index_scan before;
+	enum status st;
+
+	if (!serial_notes(a) || s->done)
+		return index_next(a, def, ix, s, max, arena, row_ids_out, keys_out, count_out, err);
+	before = *s;
+	st = index_next(a, def, ix, s, max, arena, row_ids_out, keys_out, count_out, err);
+	note_scan(a, ix->storage, &before, s);
+	return st;
 }
 
 void access_estimate(struct access *a, const struct table_def *t, uint64_t *rows_out, uint64_t *atoms_out)

@@ -11,7 +11,12 @@
 #define CREATE_MAX 64             /* atoms asked for in one record */
 
 struct range { struct list all; row_id next, end; atom_id atom; uint32_t bytes; };
-struct storage_slots { rel_id storage; struct list ranges; bool creating; };
+struct storage_slots {
+	rel_id storage;
+	struct list ranges;
+	bool creating;
+	row_id made_end, known_end; /* of own atoms; known_end: see serial.c */
+};
 struct slots { struct map by_storage; };
 
 void slots_init(struct txns *t)
@@ -168,6 +173,7 @@ void slots_created(struct txns *t, struct frame *f)
 	r->next = columns_lo(f);
 	r->end = columns_hi(f);
 	r->atom = f->id;
+	s->made_end = r->end > s->made_end ? r->end : s->made_end;
 	list_push_back(&s->ranges, &r->all);
 }
 
@@ -190,6 +196,28 @@ void slots_drop_rows(struct txns *t, rel_id storage, row_id lo, row_id hi)
 bool slots_asked(const struct txns *t, rel_id storage)
 {
 	return map_find(&t->slots->by_storage, storage) != NULL;
+}
+
+row_id slots_made_end(const struct txns *t, rel_id storage)
+{
+	const struct storage_slots *s = map_find(&t->slots->by_storage, storage);
+
+	return s ? s->made_end : 0;
+}
+
+bool slots_known(const struct txns *t, rel_id storage)
+{
+	const struct storage_slots *s = map_find(&t->slots->by_storage, storage);
+
+	return s && s->made_end <= s->known_end;
+}
+
+void slots_set_known(struct txns *t, rel_id storage, row_id end)
+{
+	struct storage_slots *s = map_find(&t->slots->by_storage, storage);
+
+	if (s && end > s->known_end)
+		s->known_end = end;
 }
 
 void slots_destroyed(struct txns *t, rel_id storage)

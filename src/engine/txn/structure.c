@@ -194,6 +194,8 @@ static void move_done(struct txns *t, struct submission *s, enum verdict v, enum
 
 static bool open_grants(struct txns *t, const struct frame *f)
 {
+	if (serial_any(t, f))
+		return true;
 	if (f->kind == ATOM_DATA)
 		return lock_any_rows(t->locks, frame_owner(f), columns_lo(f), columns_hi(f));
 	return lock_any_keys(t->locks, frame_owner(f));

@@ -10,6 +10,7 @@
 #include "engine/txn/lock.h"
 #include "engine/txn/msg.h"
 #include "engine/txn/overlay.h"
+#include "engine/txn/ranges.h"
 #include "engine/txn/txns.h"
 
 /* What a session waits for: a hint for waking it; waking too often is harmless. */
@@ -95,6 +96,8 @@ struct txn {
 	struct grant_call *call;  /* under way; one at a time */
 	struct commit_work *commit;
 	struct intent_call *intent;
+	struct range_set *reads;  /* SERIALIZABLE: what it read, whatever was rolled back since; NULL: nothing yet */
+	struct validation *validation;
 };
 
 struct savepoint { uint32_t overlay_mark; uint32_t ddl_count; };
@@ -104,9 +107,11 @@ struct access {
 	struct txns *t;
 	void (*wake)(void *ctx);
 	void *ctx;
+	const void *session;      /* access_publish() */
 	enum wait_kind wait;
 	uint64_t wait_id;
 	struct list waiting;      /* in one of txns.waiting while it waits */
+	struct list advisory;     /* struct advisory.all */
 	struct list later;        /* in txns.later: to be woken in the next turn */
 	bool canceled, latest, row_too_large; /* row_too_large: this statement put one that no record could take */
 	bool may_inherit;         /* its statement may have rows of transactions that are not decided yet */
@@ -189,6 +194,7 @@ struct txns {
 	struct fetches *fetches;
 	struct lends *lends;
 	struct slots *slots;
+	struct serials *serials;
 	struct sequences *sequences;
 	struct structures *structures; /* splits and moves */
 	struct schema_cache *schema;
@@ -219,6 +225,17 @@ enum status access_check(struct access *a, struct error *err); /* canceled, vict
 enum status access_voters_check(struct access *a, struct error *err); /* ST_NO_VOTERS (P26) */
 /* ST_OK: applied is an index that the leader confirmed since latest_request was 0. Then set it to 0. */
 enum status access_latest_wait(struct access *a);
+
+struct txn *txn_hidden_new(struct access *a); /* an owner of locks that is no transaction */
+void txn_hidden_free(struct txns *t, struct txn *x);
+
+/* advisory.c */
+void advisory_statement_over(struct access *a);
+void advisory_transaction_over(struct access *a);
+void advisory_free(struct access *a);
+enum status advisory_check(struct access *a, struct error *err); /* ST_SERIALIZATION: some were lost, and are forgotten */
+void advisory_grantors(struct access *a, struct txn *x); /* are x's, too */
+struct txn *advisory_waiting(const struct access *a); /* the owner for which the session waits; NULL */
 
 /* submit.c */
 struct submission *txns_submit(struct txns *t, struct record *r, const struct buf *payload);
@@ -300,6 +317,25 @@ void inherit_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t
 void inherit_push(struct access *a);
 bool inherit_open(const struct txn *y); /* who gave it a row may yet turn out to be void */
 bool inherit_merge(const struct txn *y, struct record *r); /* false: no room, wait until those are decided */
+void grants_grantor(struct txns *t, struct txn *x, engine_id engine); /* its commit record names it */
+void grants_asked(struct txns *t, struct txn *x, engine_id engine);   /* it is told of a rollback */
+
+/* serial.c: SERIALIZABLE */
+bool serial_notes(const struct access *a); /* is what it reads noted? */
+void serial_read_rows(struct access *a, rel_id storage, row_id lo, row_id hi); /* hi 0: and all that may come */
+void serial_read_key(struct access *a, rel_id storage, const void *key, uint32_t key_len);
+void serial_read_keys(struct access *a, rel_id storage, struct slice lo, struct slice hi); /* hi.bytes 0: to the end */
+/* Before a commit is encoded, when rows have their ids: what was read is as it was, and stays so. ST_WAIT, ST_SERIALIZATION. */
+enum status serial_step(struct access *a, struct error *err);
+void serial_txn_free(struct txns *t, struct txn *x);
+void serial_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void serial_turn(struct txns *t);
+void serial_over(struct txns *t, engine_id engine, txn_id txn); /* decided here, or rolled back */
+void serial_removed(struct txns *t, engine_id who);
+bool serial_any(const struct txns *t, const struct frame *f); /* is anything of the atom certified for somebody? */
+void serials_init(struct txns *t);
+void serials_reset(struct txns *t);
+void serials_fini(struct txns *t);
 
 /* parts.c: parts of a commit that are not here (P7) */
 void parts_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
@@ -315,6 +351,10 @@ bool slots_asked(const struct txns *t, rel_id storage); /* may this engine have 
 /* count row ids in one go, as up to a few runs; ST_WAIT: a create is under way. bytes: of an average row. */
 enum status slots_reserve(struct txns *t, rel_id storage, uint64_t count, uint32_t row_bytes);
 row_id slots_take(struct txns *t, rel_id storage, uint32_t row_bytes); /* after slots_reserve */
+/* Row ids below are of atoms that this engine made; which of them every reader of the whole table knows (serial.c). */
+row_id slots_made_end(const struct txns *t, rel_id storage);
+bool slots_known(const struct txns *t, rel_id storage);
+void slots_set_known(struct txns *t, rel_id storage, row_id end);
 
 /* commit.c */
 enum status commit_step(struct access *a, seq_index *index_out, struct error *err);

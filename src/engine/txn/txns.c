@@ -38,6 +38,7 @@ static void on_member_removed(void *ctx, const struct member *m, uint8_t cause)
 	lends_removed(t, m->id);
 	if (t->self && m->id != t->self) {
 		grants_removed(t, m->id);
+		serial_removed(t, m->id);
 		sequences_removed(t, m->id);
 		ddl_member_removed(t, m->id);
 		audits_removed(t, m->id);
@@ -217,6 +218,7 @@ struct txns *txns_new(const struct txns_config *cfg)
 	fetches_init(t);
 	lends_init(t);
 	grants_init(t);
+	serials_init(t);
 	slots_init(t);
 	sequences_init(t);
 	structures_init(t);
@@ -234,6 +236,7 @@ void txns_free(struct txns *t)
 	submit_fail_all(t); /* ends what has no session any more, too */
 	submit_fini(t);
 	grants_fini(t);
+	serials_fini(t);
 	sequences_fini(t);
 	structures_fini(t);
 	slots_fini(t);
@@ -271,6 +274,7 @@ void txns_set_self(struct txns *t, engine_id self)
 	replica_set_self(t->rp, self);
 	submit_fail_all(t);
 	grants_reset(t);
+	serials_reset(t);
 	sequences_reset(t);
 	structures_reset(t);
 	slots_reset(t);
@@ -343,6 +347,7 @@ void txns_turn(struct txns *t)
 		fetches_turn(t);
 		lends_turn(t);
 		grants_turn(t);
+		serial_turn(t);
 		sequences_turn(t);
 		structures_turn(t);
 		ddl_turn(t);

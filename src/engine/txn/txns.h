@@ -94,7 +94,7 @@ struct txns_stats {
 	uint64_t commits, voids, repeats, early, early_lost, rollbacks, grants_local, grants_remote, grants_inherited, grant_waits,
 		fetches, fetch_bytes, fetch_reads, fetch_read_bytes,
 		fetch_read_failures, lends, lend_bytes, splits, moves,
-		reserves, deadlocks, restarts, resubmits, parts;
+		reserves, deadlocks, restarts, resubmits, parts, serial_conflicts;
 };
 const struct txns_stats *txns_stats(const struct txns *t);
 

@@ -9,7 +9,8 @@
  * a hello has a name and a challenge. Version 3: a child says up to where it wants the log, and what
  * of it; heartbeats carry an echo and the newest index; direct links. Version 4: one link between two
  * voters, both talk on it; a welcome counts its sender's hellos; batches
- * of the log are of version 2; unicast to and from the leader about commits that are answered early.
+ * of the log are of version 2; unicast to and from the leader about commits that are answered early; engines
+ * certify what SERIALIZABLE transactions read (unicast messages 29 and 30 of engine/txn).
  *
  * The dialler begins with hello. Without a secret the answer is welcome or refuse. With one it is
  * challenge or refuse; then each side proves that it knows the secret, the dialler first:

@@ -27,6 +27,7 @@ struct sql_session {
 	bool woken, canceled, unsure, implicit;
 	enum status terminated;
 	uint64_t deadline_us;
+	bool idle;
 };
 
 struct fake_world fake;
@@ -125,6 +126,16 @@ void sql_session_terminate(struct sql_session *s, enum status why)
 uint64_t sql_session_deadline_us(const struct sql_session *s)
 {
 	return s->deadline_us;
+}
+
+void sql_session_idle(struct sql_session *s, bool idle)
+{
+	s->idle = idle;
+}
+
+enum status sql_session_idle_expired(const struct sql_session *s)
+{
+	return s->idle ? fake.idle_expired : ST_OK;
 }
 
 void sql_session_error(struct sql_session *s)

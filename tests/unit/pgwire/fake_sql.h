@@ -30,6 +30,7 @@ struct fake_world {
 	char copied[4096];           /* what COPY took */
 	size_t copied_bytes;
 	size_t copy_step;            /* sql_copy_data takes at most this much, then waits; 0: all */
+	enum status idle_expired;    /* what an idle session is told when it asks */
 	uint32_t steps;              /* calls of sql_portal_step */
 };
 extern struct fake_world fake;

@@ -84,6 +84,8 @@
 #define sql_session_deadline_us fake_sql_session_deadline_us
 #define sql_session_error fake_sql_session_error
 #define sql_session_free fake_sql_session_free
+#define sql_session_idle fake_sql_session_idle
+#define sql_session_idle_expired fake_sql_session_idle_expired
 #define sql_session_new fake_sql_session_new
 #define sql_session_report fake_sql_session_report
 #define sql_session_set fake_sql_session_set

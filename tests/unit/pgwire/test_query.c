@@ -290,6 +290,30 @@ static void test_query_deadline(void)
 	rig_close(&r);
 }
 
+/* A session that was idle for too long ends, and not in the middle of anything. */
+static void test_query_idle(void)
+{
+	struct rig r = {.feed = FEED_WHOLE};
+
+	rig_start(&r, NULL);
+	pg_conn_timeout(r.conn); /* too early */
+	CU_ASSERT_STRING_EQUAL(rig_read(&r), "");
+	fake.idle_expired = ST_IDLE_IN_TRANSACTION;
+	put_query(&r, "copy in");
+	answer(&r, "copyin(2)");
+	pg_conn_timeout(r.conn); /* it does something */
+	CU_ASSERT_STRING_EQUAL(rig_read(&r), "");
+	rig_close(&r);
+	rig_start(&r, NULL);
+	fake.idle_expired = ST_IDLE_IN_TRANSACTION;
+	pg_conn_timeout(r.conn);
+	CU_ASSERT_STRING_EQUAL(rig_read(&r),
+			       "error(FATAL:25P03:terminating connection due to idle-in-transaction timeout)");
+	CU_ASSERT(r.closed);
+	rig_close(&r);
+	fake.idle_expired = ST_OK;
+}
+
 /* COPY in: data in any pieces, its end, its failure on either side, and what follows. */
 static void test_query_copy_in(void)
 {
@@ -382,6 +406,7 @@ void suite_pgwire_query(void)
 	CU_add_test(s, "misuse", test_query_misuse);
 	CU_add_test(s, "waits", test_query_waits);
 	CU_add_test(s, "deadline", test_query_deadline);
+	CU_add_test(s, "idle", test_query_idle);
 	CU_add_test(s, "copy_in", test_query_copy_in);
 	CU_add_test(s, "copy_extended", test_query_copy_extended);
 	CU_add_test(s, "copy_out", test_query_copy_out);

@@ -48,6 +48,8 @@ struct access {
 	uint64_t begun_us;
 	seq_index last_commit;
 	char name[80];
+	const void *session;
+	uint32_t advisory[2][2]; /* of the session; shared */
 };
 
 static bool trouble(struct access *a)
@@ -480,6 +482,56 @@ bool access_waits_for_lock(const struct access *a) { (void)a; return false; }
 uint64_t access_wall_us(const struct access *a) { return a->e->now_us + a->e->wall_offset_us; }
 uint64_t access_now_us(const struct access *a) { return a->e->now_us; }
 void access_cancel(struct access *a) { a->cancel = true; }
+void access_publish(struct access *a, const void *session) { a->session = session; }
+const void *access_session_at(const struct access *a, uint64_t n) { return n ? NULL : a->session; }
+uint64_t access_session_count(const struct access *a) { return a != NULL; }
+const char *access_wait_event(const struct access *a, const char **type_out)
+{
+	(void)a;
+	*type_out = NULL;
+	return NULL;
+}
+
+const struct access_lock *access_locks(struct access *a, struct arena *arena, uint64_t *count_out)
+{
+	(void)a;
+	*count_out = 0;
+	return ARENA_NEW(arena, struct access_lock);
+}
+
+uint32_t access_blockers(struct access *a, const void *session, const void **out, uint32_t max)
+{
+	(void)a;
+	(void)session;
+	(void)out;
+	(void)max;
+	return 0;
+}
+
+/* One session alone: never in anybody's way. */
+enum status access_advisory_lock(struct access *a, const struct advisory_name *name, bool session, bool shared, bool nowait,
+				 struct error *err)
+{
+	(void)name;
+	(void)nowait;
+	(void)err;
+	a->advisory[session][shared]++;
+	return ST_OK;
+}
+
+bool access_advisory_unlock(struct access *a, const struct advisory_name *name, bool shared)
+{
+	(void)name;
+	if (!a->advisory[1][shared])
+		return false;
+	a->advisory[1][shared]--;
+	return true;
+}
+
+void access_advisory_unlock_all(struct access *a)
+{
+	a->advisory[1][0] = a->advisory[1][1] = 0;
+}
 
 /* -- definitions -------------------------------------------------------------------------------------------------- */
 

@@ -52,6 +52,9 @@
 	X(LEADER_EARLY, 1, "records came to a new leader before it could take any")             \
 	X(REJOIN, 1, "a removed engine joined again")                                          \
 	X(REMOVED, 1, "an engine was removed from the membership")                             \
+	X(STATE_SENT, 0, "an archive lent its whole state to another one")                     \
+	X(STATE_TAKEN, 0, "an archive took the whole state from another one")                  \
+	X(STATE_RESUMED, 0, "an image of a state that was taken was on the disk already")      \
 	X(DEADLOCK_VICTIM, 1, "a deadlock was ended")                                          \
 	X(GRANT_WAIT, 1, "a grant had to wait")                                                \
 	X(GRANT_REMOTE, 1, "a grant came from another engine")                                 \
@@ -66,7 +69,9 @@
 	X(TORN_WRITE, 1, "a crash tore a write")                                               \
 	X(SEQUENCE_REMOTE, 1, "a sequence's value came from another engine")                   \
 	X(SEQUENCE_RESERVE, 1, "a range of a sequence was reserved")                           \
-	X(UNKNOWN_OUTCOME, 1, "a client was told that an outcome is unknown")                  \
+	X(DOUBT_DECIDED, 1, "a removed engine learnt what became of its commit")               \
+	X(UNKNOWN_OUTCOME, 0, "a client was told that an outcome is unknown")                  \
+	X(WRITE_REFUSED, 1, "a write was refused: no sign of the voters")                      \
 	X(STALE_REFUSED, 1, "a statement was refused: no sign of the voters")                  \
 	X(MCAST_TRUSTED, 1, "a parent was asked to stop streaming: the log comes by datagrams") \
 	X(MCAST_REPAIRED, 1, "a batch that no datagram brought came over the tree")            \

@@ -34,7 +34,7 @@ struct client {
 	struct pg_conn *conn;
 	struct timer limit;   /* of the start-up, then of lingering */
 	struct timer deadline; /* statement_timeout and its kin */
-	uint64_t deadline_due_us; /* wall clock, while it is armed */
+	uint64_t deadline_due_us; /* monotonic, while it is armed */
 	uint32_t events;      /* that epoll watches for */
 	int fd;
 	uint8_t state;

@@ -210,6 +210,7 @@ static enum status engine_start(struct worker *w, struct error *err)
 		.stale_read_limit_us = o->stale_read_limit_ms * 1000,
 		.deadlock_timeout_us = o->deadlock_timeout_ms * 1000,
 		.checkpoint_bytes = o->checkpoint_bytes,
+		.journal_bytes = o->journal_bytes,
 		.window_bytes = o->window_bytes,
 		.kick = loop_kick,
 		.ctx = w->loop,

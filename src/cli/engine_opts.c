@@ -71,6 +71,8 @@ static const struct opt opts[] = {
 	       "without a sign of the archives' majority statements are refused after this"),
 	NUMBER("deadlock-timeout-ms", deadlock_timeout_ms, "MS", 1, 3600000, "wait for a lock before looking for a deadlock"),
 	BYTES("checkpoint-bytes", checkpoint_bytes, 1u << 20, "of journal between checkpoints (default 64M)"),
+	BYTES("journal-bytes", journal_bytes, 4u << 20,
+	      "of journal kept for archives that are behind, or new (default 1G); who needs more gets the whole state"),
 	BYTES("window-bytes", window_bytes, 1u << 20, "of the log kept in memory for engines behind (default 64M)"),
 	TEXT("config", config, "FILE", "key = value lines of these flags; the command line wins"),
 };

@@ -20,7 +20,7 @@ struct engine_opts {
 	/* as given; NULL: not. They live in the arena */
 	char *name, *sql, *listen, *join, *fabric, *data, *holds, *secret_file, *config, *location, *log, *sql_auth, *tls, *poll, *multicast;
 	uint64_t workers, worker_ports, memory_bytes, connections, fan_out, direct_links, remote_bytes, spin_us;
-	uint64_t heartbeat_ms, heartbeat_limit_ms, stale_read_limit_ms, deadlock_timeout_ms, checkpoint_bytes, window_bytes;
+	uint64_t heartbeat_ms, heartbeat_limit_ms, stale_read_limit_ms, deadlock_timeout_ms, checkpoint_bytes, journal_bytes, window_bytes;
 	/* taken apart and checked */
 	struct cli_address sql_address, fabric_address;
 	uint32_t contact_count;

@@ -276,8 +276,10 @@ static void engine_fds_watch(struct loop *l)
 	int fds[4];
 	uint32_t n = engine_wait_fds(l->engine, fds);
 
-	if (n == l->engine_fd_count && memcmp(fds, l->engine_fds, n * sizeof fds[0]) == 0)
+	if (n == l->engine_fd_count && memcmp(fds, l->engine_fds, n * sizeof fds[0]) == 0 &&
+	    l->engine_fds_version == engine_fds_version(l->engine))
 		return;
+	l->engine_fds_version = engine_fds_version(l->engine);
 	for (uint32_t i = 0; i < l->engine_fd_count; i++)
 		(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, l->engine_fds[i], NULL);
 	for (uint32_t i = 0; i < n; i++) {

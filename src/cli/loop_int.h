@@ -22,6 +22,7 @@ struct loop {
 	int epoll_fd, signal_fd;
 	struct source signal_source, mail_source, listener_source, engine_source;
 	int engine_fds[4];
+	uint64_t engine_fds_version;
 	uint32_t engine_fd_count;
 	bool kicked, accepting, no_pwait2;
 	struct timer accept_again;

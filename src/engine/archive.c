@@ -16,11 +16,8 @@
 #define CHECKPOINT_IMAGES 16          /* per transaction */
 #define CHECKPOINT_BATCHES 2          /* under way */
 #define CHECKPOINT_BYTES_DEFAULT (64u << 20)
-#define JOURNAL_KEEP_BYTES (UINT64_C(1) << 30) /* of journal kept for voters that are behind or new: they cannot refetch yet */
 #define GONE_VOTER_US 2000000         /* the link to one that is out of the list stays so long */
-#define IMAGE_ID_VOTERS (~UINT64_C(0)) /* not an atom: the voters as of the checkpoint */
 
-struct lent { atom_id id; const struct atom_head *image; size_t bytes; };
 struct checkpoint_work {
 	seq_index index;
 	uint64_t pos, journal_bytes;
@@ -140,8 +137,13 @@ static void host_too_old(void *ctx, uint64_t voter_id)
 			  (unsigned long long)voter_id);
 		return;
 	}
-	error_set(&err, ST_LOG_GONE, "this archive is too far behind: the others no longer have the log it needs");
-	error_hint(&err, "start it with an empty data directory and --join");
+	if (!seq_stuck(e->seq)) { /* the others no longer have the log that it needs: archive_turn() sees to it */
+		e->need_state = true;
+		e->kicked = true;
+		return;
+	}
+	error_set(&err, ST_CORRUPT, "the journal here lacks an entry that is committed");
+	error_hint(&err, "start this archive with an empty data directory and --join");
 	engine_fail(e, &err);
 }
 
@@ -195,7 +197,8 @@ static void on_journaled(void *ctx, uint64_t token)
 {
 	struct engine *e = ctx;
 
-	seq_persisted(e->seq, engine_now(e), token);
+	if (e->seq) /* closed: what was under way is of before */
+		seq_persisted(e->seq, engine_now(e), token);
 	e->kicked = true;
 }
 
@@ -203,8 +206,13 @@ static void checkpoint_written(struct engine *e);
 
 static void on_images_written(void *ctx, uint64_t token)
 {
+	struct engine *e = ctx;
+
 	(void)token;
-	checkpoint_written(ctx);
+	if (e->state_in)
+		state_take_written(e);
+	else
+		checkpoint_written(e);
 }
 
 static void on_failed(void *ctx, const struct error *err)
@@ -246,6 +254,13 @@ static enum status load_image(struct engine *e, atom_id id, struct error *err)
 			st = ST_CORRUPT;
 		e->voters_pos = as_of;
 		return st ? error_set(err, st, "the stored list of voters is damaged") : ST_OK;
+	}
+	if (st == ST_OK && id == IMAGE_ID_BASE) {
+		struct reader r = reader_init(image, bytes);
+
+		e->base_pos = get_u64(&r);
+		e->base_term = get_u64(&r);
+		return r.bad ? error_set(err, ST_CORRUPT, "where the journal begins is damaged") : ST_OK;
 	}
 	if (st == ST_OK)
 		st = replica_install(e->rp, image, bytes, NULL, 0, as_of, &f);
@@ -290,7 +305,7 @@ static enum status find_voters(struct engine *e, struct error *err)
 				return error_set(err, ST_CORRUPT, "a list of voters in the journal is damaged");
 		}
 	}
-	if (!e->voters.count) { /* the founder, alone */
+	if (!e->voters.count && !e->contact_count) { /* the founder, alone; one that joins is told */
 		e->voters.count = 1;
 		e->voters.at[0].id = e->me.voter_id;
 		e->voters.at[0].votes = true;
@@ -344,16 +359,76 @@ static enum status identity_make(struct engine *e, uint64_t log_id, struct error
 	return st;
 }
 
-/* Called with the relay open: its address is known. */
-enum status archive_open(struct engine *e, struct error *err)
+/*
+ * What the journal has up to base_pos is of before a state was taken: it goes on behind that, whether or not anything was
+ * written to it since.
+ */
+static enum status base_apply(struct engine *e, struct error *err)
+{
+	struct store_recovered *r = &e->recovered;
+
+	if (!e->base_pos || r->first_pos > e->base_pos + 1)
+		return ST_OK;
+	if (r->first_pos == e->base_pos + 1) {
+		r->before_term = e->base_term;
+		return ST_OK;
+	}
+	if (r->last_pos > e->base_pos)
+		return error_set(err, ST_CORRUPT, "the journal (position %llu) does not fit the state taken at %llu",
+				 (unsigned long long)r->last_pos, (unsigned long long)e->base_pos);
+	r->first_pos = e->base_pos + 1;
+	r->last_pos = e->base_pos;
+	r->last_term = r->before_term = e->base_term;
+	if (r->term < e->base_term) {
+		r->term = e->base_term;
+		r->vote = 0;
+	}
+	return ST_OK;
+}
+
+/* The checkpoint and the journal do not meet, or a state was being taken: only another archive can help. */
+static bool state_missing(const struct engine *e)
+{
+	const struct store_recovered *r = &e->recovered;
+
+	if (r->checkpoint)
+		return r->checkpoint_pos + 1 < r->first_pos;
+	return r->first_pos > 1 || e->voters.count;
+}
+
+static enum status checkpoint_load(struct engine *e, struct error *err)
+{
+	const void *image;
+	size_t bytes;
+	seq_index as_of;
+	enum status st;
+
+	if (!e->recovered.checkpoint) {
+		replica_genesis(e->rp);
+		if (!e->recovered.image_count || e->store->ops->image_read(e->store, IMAGE_ID_VOTERS, &image, &bytes, &as_of) != ST_OK)
+			return ST_OK;
+		return load_image(e, IMAGE_ID_VOTERS, err); /* whom to ask */
+	}
+	st = load_images(e, err);
+	if (st)
+		return st;
+	e->checkpoint_index = e->recovered.checkpoint;
+	e->checkpoint_pos = e->recovered.checkpoint_pos;
+	e->window.next = e->recovered.checkpoint + 1;
+	return base_apply(e, err);
+}
+
+/* What the store has becomes this archive's state, and consensus goes on from it. */
+static enum status archive_begin(struct engine *e, struct error *err)
 {
 	struct store_config c = {.mem = e->mem, .log = e->log, .dir = e->cfg.dir, .disk = e->cfg.disk,
-				 .events = &store_events, .ctx = e};
+				 .journal_bytes = e->cfg.journal_bytes, .events = &store_events, .ctx = e};
 	enum status st = e->cfg.store_ops->open(&c, &e->store, &e->recovered, err);
 	bool fresh;
 
 	if (st)
 		return st;
+	e->stores_opened++;
 	fresh = !e->recovered.identity.log_id;
 	e->window.next = 1;
 	if (!fresh && e->recovered.short_journal) {
@@ -364,16 +439,9 @@ enum status archive_open(struct engine *e, struct error *err)
 		return ST_CORRUPT;
 	}
 	e->me.voter_id = fresh ? rng_next(&e->rng) >> 1 | 1 : e->recovered.identity.voter_id;
-	if (e->recovered.checkpoint) {
-		st = load_images(e, err);
-		if (st)
-			return st;
-		e->checkpoint_index = e->recovered.checkpoint;
-		e->checkpoint_pos = e->recovered.checkpoint_pos;
-		e->window.next = e->recovered.checkpoint + 1;
-	} else {
-		replica_genesis(e->rp);
-	}
+	st = checkpoint_load(e, err);
+	if (st)
+		return st;
 	if (fresh && e->contact_count)
 		return ST_OK; /* the cluster's log id and voters come with the answer to the join */
 	if (fresh) {
@@ -384,14 +452,89 @@ enum status archive_open(struct engine *e, struct error *err)
 			  (unsigned long long)e->recovered.identity.log_id);
 	}
 	relay_set_log_id(e->relay, e->recovered.identity.log_id);
+	if (!fresh && state_missing(e)) {
+		e->need_state = true;
+		archive_voters_to_relay(e);
+		return ST_OK;
+	}
 	st = find_voters(e, err);
 	return st ? st : seq_start(e, err);
+}
+
+/* Called with the relay open: its address is known. */
+enum status archive_open(struct engine *e, struct error *err)
+{
+	return archive_begin(e, err);
+}
+
+/* -- taking the whole state ----------------------------------------------------------------------------------------- */
+
+static void consensus_close(struct engine *e)
+{
+	uint64_t last = e->seq ? seq_last(e->seq) : e->recovered.last_pos, leader = e->seq ? seq_leader(e->seq) : 0;
+
+	leader_role(e, SEQ_FOLLOWER);
+	state_send_reset(e);
+	timer_cancel(e->timers, &e->seq_timer);
+	if (e->seq)
+		seq_close(e->seq);
+	e->seq = NULL;
+	e->latest.count = 0;
+	state_take_begin(e, last, leader);
+}
+
+/* It is no member, or not for long: those behind it hear of that in the log. Sessions stay, their transactions end. */
+static void state_begin(struct engine *e)
+{
+	e->need_state = false;
+	if (e->self || e->state == ENGINE_READY)
+		member_rejoin(e);
+	consensus_close(e);
+}
+
+/* As a start of this archive would, from what is on its disk now. */
+static void state_end(struct engine *e)
+{
+	struct error err;
+
+	state_take_fini(e);
+	e->store->ops->close(e->store);
+	e->store = NULL;
+	member_forget(e);
+	e->applied_pos = e->committed_pos = e->checkpoint_pos = e->checkpoint_journal_bytes = 0;
+	e->checkpoint_index = 0;
+	e->base_pos = e->base_term = 0;
+	e->gone.count = 0;
+	e->vote_gone = false;
+	catchup_journal_changed(e);
+	if (archive_begin(e, &err) != ST_OK) {
+		engine_fail(e, &err);
+		return;
+	}
+	member_start(e);
+}
+
+/* True: there is no consensus to be stepped. */
+static bool state_turn(struct engine *e)
+{
+	if (e->need_state && !e->checkpoint)
+		state_begin(e);
+	if (!e->state_in)
+		return !e->seq;
+	if (state_take_turn(e))
+		state_end(e);
+	return !e->seq;
 }
 
 void archive_joined(struct engine *e, uint64_t log_id, const struct seq_voters *voters)
 {
 	struct error err;
 
+	if (e->need_state || e->state_in) { /* whom to ask for it */
+		e->voters = *voters;
+		archive_voters_to_relay(e);
+		return;
+	}
 	if (e->seq) { /* it has data, but its vote was removed when it left: the leader will write to it */
 		if (!archive_votes(e)) {
 			e->voters = *voters;
@@ -412,6 +555,8 @@ bool archive_votes(const struct engine *e)
 
 void archive_tick(struct engine *e)
 {
+	if (e->archive)
+		state_send_tick(e);
 	if (e->gone_voter_until_us && engine_now(e) > e->gone_voter_until_us) {
 		e->gone_voter_until_us = 0;
 		archive_voters_to_relay(e);
@@ -461,6 +606,8 @@ void archive_close(struct engine *e)
 	if (e->store)
 		e->store->ops->close(e->store); /* waits for what is under way: refs are free then */
 	e->store = NULL;
+	state_take_fini(e);
+	state_send_reset(e);
 	if (e->checkpoint)
 		checkpoint_free(e);
 	if (e->seq)
@@ -476,8 +623,7 @@ void archive_frame_gone(struct engine *e, struct frame *f)
 		VEC_PUSH(e->mem, &e->gone, f->id);
 }
 
-/* Newest atoms first, the root (id 1) last. */
-static void sort_lent(struct lent *at, uint32_t n)
+void lent_sort(struct lent *at, uint32_t n)
 {
 	for (uint32_t gap = n / 2; gap; gap /= 2) /* Shell's sort: n is some thousands, once in 64 MiB of journal */
 		for (uint32_t i = gap; i < n; i++) {
@@ -516,7 +662,7 @@ static void checkpoint_start(struct engine *e)
 		f->dirty_since = 0;
 		w->count++;
 	}
-	sort_lent(w->lent, w->count);
+	lent_sort(w->lent, w->count);
 	w->index = replica_applied(e->rp);
 	w->pos = e->applied_pos;
 	w->journal_bytes = e->store->ops->journal_bytes(e->store);
@@ -583,7 +729,7 @@ static void checkpoint_step(struct engine *e)
 static void checkpoint_written(struct engine *e)
 {
 	struct checkpoint_work *w = e->checkpoint;
-	uint64_t keep = e->cfg.checkpoint_bytes > JOURNAL_KEEP_BYTES ? e->cfg.checkpoint_bytes : JOURNAL_KEEP_BYTES;
+	uint64_t keep = e->cfg.checkpoint_bytes > e->cfg.journal_bytes ? e->cfg.checkpoint_bytes : e->cfg.journal_bytes;
 
 	ASSERT(w && w->batch_counts.count);
 	for (uint32_t i = 0; i < w->batch_counts.at[0]; i++)
@@ -597,8 +743,12 @@ static void checkpoint_written(struct engine *e)
 	e->checkpoint_journal_bytes = w->journal_bytes;
 	if (w->pos > e->checkpoint_pos && e->store->ops->journal_bytes(e->store) > keep) {
 		/* journal behind the checkpoint before this one goes: nobody replays from there */
-		seq_truncate_window(e->seq, e->checkpoint_pos + 1);
-		e->store->ops->journal_drop(e->store, e->checkpoint_pos + 1);
+		uint64_t below = e->checkpoint_pos + 1, floor = state_send_floor(e);
+
+		if (below > floor)
+			below = floor;
+		seq_truncate_window(e->seq, below);
+		e->store->ops->journal_drop(e->store, below);
 		catchup_journal_changed(e);
 	}
 	e->checkpoint_pos = w->pos;
@@ -620,13 +770,17 @@ static bool checkpoint_due(struct engine *e)
 
 void archive_turn(struct engine *e)
 {
-	if (!e->seq || e->state == ENGINE_FAILED)
+	if (e->state == ENGINE_FAILED || !e->store)
+		return;
+	if (e->checkpoint)
+		checkpoint_step(e);
+	if (state_turn(e) || e->state == ENGINE_FAILED)
 		return;
 	if (seq_next_us(e->seq) <= engine_now(e))
 		seq_tick(e->seq, engine_now(e));
 	timer_arm(e->timers, &e->seq_timer, seq_next_us(e->seq));
-	if (!e->checkpoint && checkpoint_due(e))
+	if (!e->checkpoint && !e->need_state && checkpoint_due(e)) {
 		checkpoint_start(e);
-	if (e->checkpoint)
 		checkpoint_step(e);
+	}
 }

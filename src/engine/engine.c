@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define TICK_US 20000
+#define WRITE_LIMIT 3 /* heartbeat limits without a sign of the voters: then a write is refused before it begins its way */
 #define MEMORY_DEFAULT (UINT64_C(4) << 30)
 
 /* -- host of the transaction manager ------------------------------------------------------------------------ */
@@ -94,6 +95,8 @@ static const struct txn_host txn_host = {
 	.kick = host_kick,
 	.silence_us = host_silence_us,
 	.view_row = engine_view_row,
+	.record_find = log_record_find,
+	.remove_voter = leader_remove_voter,
 	.may_read = host_may_read,
 	.expect = host_expect,
 	.read = host_read,
@@ -211,6 +214,8 @@ static void config_copy(struct engine *e, const struct engine_config *cfg)
 		e->cfg.heartbeat_limit_us = RELAY_HEARTBEAT_LIMIT_US;
 	if (!e->cfg.checkpoint_bytes)
 		e->cfg.checkpoint_bytes = 64u << 20;
+	if (!e->cfg.journal_bytes)
+		e->cfg.journal_bytes = ENGINE_JOURNAL_BYTES;
 	if (!e->cfg.window_bytes)
 		e->cfg.window_bytes = ENGINE_WINDOW_BYTES;
 	if (!e->cfg.memory_bytes)
@@ -291,6 +296,7 @@ enum status engine_open(const struct engine_config *cfg, struct engine **engine_
 		.undo_limit_bytes = e->cfg.memory_bytes / 4,
 		.deadlock_timeout_us = e->cfg.deadlock_timeout_us,
 		.stale_read_limit_us = e->cfg.stale_read_limit_us,
+		.write_limit_us = WRITE_LIMIT * e->cfg.heartbeat_limit_us,
 	};
 	e->txns = txns_new(&tc);
 	e->rp = txns_replica(e->txns);
@@ -378,6 +384,7 @@ int engine_step(struct engine *e)
 		leader_turn(e);
 		/* a lone voter's batch may be on its way to the disk already: do not let it wait for a turn */
 		done += log_apply_some(e);
+		state_send_turn(e);
 	}
 	if (e->kicked) {
 		e->kicked = false;
@@ -402,6 +409,11 @@ uint32_t engine_wait_fds(struct engine *e, int fds[4])
 			fds[n++] = fd;
 	}
 	return n;
+}
+
+uint64_t engine_fds_version(const struct engine *e)
+{
+	return e->stores_opened;
 }
 
 bool engine_try_wait(struct engine *e)
@@ -467,6 +479,11 @@ struct replica *engine_replica(struct engine *e)
 struct txns *engine_txns(struct engine *e)
 {
 	return e->txns;
+}
+
+struct seq *engine_consensus(struct engine *e)
+{
+	return e->seq;
 }
 
 bool engine_log_batch(const struct engine *e, seq_index index, struct engine_batch *out)

@@ -50,6 +50,7 @@ struct engine_config {
 	uint64_t remote_bytes;         /* of memory that others may read, at most; 0: none */
 	uint64_t heartbeat_us, heartbeat_limit_us, stale_read_limit_us, deadlock_timeout_us; /* 0: defaults */
 	uint64_t checkpoint_bytes;     /* journal bytes between checkpoints; 0: 64 MiB */
+	uint64_t journal_bytes;        /* of journal kept for archives that are behind, or new; 0: 1 GiB */
 	uint64_t window_bytes;         /* of the log kept in memory for others; 0: 64 MiB */
 	void (*kick)(void *ctx);       /* something became runnable outside of engine_step(); may be NULL */
 	void *ctx;
@@ -63,6 +64,7 @@ void engine_close(struct engine *e); /* at once, as a crash would, but frees eve
 int engine_step(struct engine *e);
 /* Descriptors to sleep on (level, readable); at most 4; how many. Sleep only when engine_try_wait() was true just before. */
 uint32_t engine_wait_fds(struct engine *e, int fds[4]);
+uint64_t engine_fds_version(const struct engine *e); /* another one: a descriptor may be a new one of the same number */
 bool engine_try_wait(struct engine *e);
 
 enum engine_state {
@@ -92,6 +94,7 @@ void engine_info(const struct engine *e, struct engine_info *out);
 struct replica *engine_replica(struct engine *e);
 struct txns *engine_txns(struct engine *e);
 bool engine_is_leader(const struct engine *e);
+struct seq *engine_consensus(struct engine *e); /* NULL: not an archive, or not begun */
 /* A batch of the log that has @index: bytes, and a verdict (enum verdict) per record, 0 where not applied yet. Lent until
  * the next step. False: not kept here. */
 struct engine_batch { const void *data; size_t bytes; const uint8_t *verdicts; };

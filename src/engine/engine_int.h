@@ -12,6 +12,7 @@
 #include "engine/txn/txns.h"
 #include "net/relay/relay.h"
 
+#define ENGINE_JOURNAL_BYTES (UINT64_C(1) << 30) /* default of the journal kept for archives that are behind, or new */
 #define ENGINE_WINDOW_BYTES (64u << 20) /* default of the log kept in memory for children, pulls and replay */
 
 /* One batch of the log as it is kept. */
@@ -105,6 +106,22 @@ struct pull {
 };
 
 struct checkpoint_work;
+/* An image that is lent to the disk or to another archive; lent_sort(): newest atoms first, the root last. */
+struct lent { atom_id id; const struct atom_head *image; size_t bytes; };
+void lent_sort(struct lent *at, uint32_t n);
+
+/* The whole state on its way to another archive (state_send.c): what it may still ask for. */
+#define STATES_OUT 2
+struct state_out {
+	uint64_t voter, id;     /* 0: unused */
+	seq_index index;
+	uint64_t pos, used_us, bytes;
+	struct lent *lent;
+	uint32_t count;         /* 0: it has all; the journal behind pos is kept a while */
+	struct buf list;
+};
+struct state_ask { uint64_t voter, last, at_us; }; /* who wants it next */
+struct state_in;
 struct latest_ask { uint64_t id; engine_id engine; uint64_t request; };
 
 struct engine {
@@ -160,6 +177,12 @@ struct engine {
 	seq_index checkpoint_index;
 	uint64_t checkpoint_pos;
 	struct catchup catchup;
+	uint64_t base_pos, base_term;   /* of a state that was taken: the journal goes on behind it; 0: none was */
+	bool need_state;                /* the log from where this archive is is gone everywhere */
+	struct state_in *state_in;      /* it is being taken: no consensus meanwhile */
+	struct state_out states_out[STATES_OUT];
+	struct state_ask state_ask;
+	uint64_t state_ids, stores_opened;
 	uint64_t catchup_bytes;         /* of the log read from the journal for others, since start */
 	VEC(atom_id) gone;              /* destroyed since the last checkpoint */
 	engine_id leader_id;            /* as far as known */
@@ -183,6 +206,8 @@ static inline uint64_t engine_now(const struct engine *e) { return clock_now_us(
 /* log.c: window and apply */
 int log_apply_some(struct engine *e);
 void log_receive(struct engine *e, const void *data, size_t bytes, uint64_t pos); /* a batch, from parent or consensus */
+enum status log_record_find(void *ctx, engine_id engine, uint64_t seq, seq_index plan, seq_index *index_out,
+			    enum verdict *verdict_out); /* txn_host */
 enum status log_replay(struct engine *e, seq_index as_of, struct frame *f);
 
 /* pull.c: payloads that were not sent */
@@ -221,6 +246,7 @@ void leader_remove(struct engine *e, engine_id who, enum remove_cause cause);
 void leader_report(struct engine *e, engine_id from, seq_index applied, seq_index need);
 void leader_tick(struct engine *e);
 void leader_applied(struct engine *e, const struct record *r, enum verdict v);
+enum status leader_remove_voter(void *ctx, uint64_t voter, uint64_t *under_way, struct error *err); /* txn_host */
 bool leader_hand_over(struct engine *e); /* before it leaves: true when there is somebody who can lead */
 
 /* archive.c: store, consensus, checkpoints */
@@ -235,6 +261,21 @@ bool archive_votes(const struct engine *e); /* is it in the newest list of voter
 enum vote_end { VOTE_WAITS, VOTE_REMOVED, VOTE_KEPT, VOTE_LAST };
 enum vote_end archive_vote_end(struct engine *e); /* after its engine left: what became of its vote */
 extern const struct seq_host archive_seq_host;
+
+/* state_send.c: the whole state for another archive */
+void state_send_message(struct engine *e, uint64_t voter, uint8_t type, struct reader *r);
+void state_send_turn(struct engine *e);
+void state_send_tick(struct engine *e);
+void state_send_reset(struct engine *e);
+uint64_t state_send_floor(const struct engine *e); /* the journal is kept from here on; UINT64_MAX: for nobody */
+
+/* state_take.c: from another archive */
+void state_take_begin(struct engine *e, uint64_t own_last, uint64_t leader); /* voter who is asked first; 0 */
+void state_take_message(struct engine *e, uint64_t voter, uint8_t type, struct reader *r);
+bool state_take_turn(struct engine *e);            /* true: all of it is on the disk */
+void state_take_written(struct engine *e);         /* the store's word */
+bool state_take_asks(const struct engine *e);      /* nobody has answered yet */
+void state_take_fini(struct engine *e);
 
 /* catchup.c: the log from the journal */
 void catchup_tick(struct engine *e);
@@ -254,10 +295,20 @@ void member_removed(struct engine *e, const struct member *m, uint8_t cause);
 void member_turn(struct engine *e);
 void member_tick(struct engine *e);
 void member_rejoin(struct engine *e);
+void member_forget(struct engine *e);
 void member_update_relay(struct engine *e);
 void member_voters_encode(struct engine *e, struct buf *b);
 #define VOTER_RAFT 1
 #define VOTER_JOIN 2
+#define VOTER_STATE_ASK 3  /* state_wire.h */
+#define VOTER_STATE_HEAD 4
+#define VOTER_STATE_GET 5
+#define VOTER_STATE_PART 6
+#define VOTER_STATE_GONE 7
+#define VOTER_STATE_END 8
+/* Images on an archive's disk that are no atoms. */
+#define IMAGE_ID_VOTERS (~UINT64_C(0)) /* the voters as of the checkpoint */
+#define IMAGE_ID_BASE (~UINT64_C(1))   /* u64 position, u64 term: the state was taken as of there, and the journal begins behind it */
 
 /* engine_views.c */
 enum status engine_view_row(void *ctx, const char *view, uint64_t at, struct arena *arena, struct cell *cells,

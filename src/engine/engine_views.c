@@ -3,6 +3,7 @@
  */
 #include "engine/engine_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "net/tree/tree.h"
@@ -116,6 +117,36 @@ static enum status failovers_row(struct engine *e, uint64_t at, struct arena *ar
 	return ST_OK;
 }
 
+/* Archives know the list; others know of it what the members say: archives that are there. */
+static enum status voters_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
+{
+	const struct member *m;
+	struct seq_voters v = {.count = 0};
+
+	if (e->seq) {
+		v = *seq_current_voters(e->seq);
+	} else {
+		for (uint32_t i = 0; i < replica_member_count(e->rp) && v.count < SEQ_VOTERS_MAX; i++) {
+			m = replica_member_at(e->rp, i);
+			if (m->kind != ENGINE_ARCHIVE || !m->join.voter_id)
+				continue;
+			v.at[v.count].id = m->join.voter_id;
+			snprintf(v.at[v.count].address, sizeof v.at[0].address, "%s", m->join.address);
+			v.count++;
+		}
+	}
+	if (at >= v.count)
+		return ST_END;
+	m = replica_member_by_voter(e->rp, v.at[at].id);
+	c[0] = number(v.at[at].id);
+	c[1] = text(arena, v.at[at].address);
+	c[2] = (struct cell){.phys = PHYS_BOOL, .i = v.at[at].votes, .null = !e->seq};
+	c[3] = number_or_null(m ? m->id : 0);
+	c[4] = text(arena, m ? m->join.name : "");
+	c[4].null = !m;
+	return ST_OK;
+}
+
 static enum status tree_row(struct engine *e, uint64_t at, struct arena *arena, struct cell *c)
 {
 	uint32_t i = (uint32_t)at, depth = 0;
@@ -226,7 +257,7 @@ enum status engine_view_row(void *ctx, const char *view, uint64_t at, struct are
 		enum status (*row)(struct engine *e, uint64_t at, struct arena *arena, struct cell *c);
 	} views[] = {
 		{"engines", 8, engines_row}, {"log", 5, log_row}, {"failovers", 6, failovers_row},
-		{"metrics", 3, metrics_row}, {"tree", 3, tree_row},
+		{"metrics", 3, metrics_row}, {"tree", 3, tree_row}, {"voters", 5, voters_row},
 	};
 
 	for (size_t i = 0; i < sizeof views / sizeof *views; i++)

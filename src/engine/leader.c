@@ -539,6 +539,23 @@ static bool voter_there(const struct engine *e, uint64_t voter)
 	return replica_member_by_voter(e->rp, voter) || (n && e->left_voters.at[n - 1] == voter);
 }
 
+static enum status propose_without(struct engine *e, const struct seq_voter *gone, const struct seq_voters *next,
+				   const char *cause)
+{
+	enum status st;
+	struct buf b;
+
+	buf_init(&b, e->mem);
+	batch_begin(&b, 0, 0, 0, e->self);
+	batch_end(&b, 0);
+	st = seq_change_voters(e->seq, engine_now(e), next, b.data, b.size);
+	buf_fini(&b);
+	if (st == ST_OK)
+		log_event(e->log, LOG_SEQUENCER, LOG_INFO, "voter removed", "voter=%llu address=%s cause=%s voting=%u",
+			  (unsigned long long)gone->id, gone->address, cause, seq_voting(next));
+	return st;
+}
+
 /*
  * Votes of archives that left cleanly end when the others would have no majority without them: those that left first go
  * first. Each list must have a majority that is there, or it could not be committed. An archive that failed keeps its
@@ -551,7 +568,6 @@ static bool drop_voter(struct engine *e)
 	uint32_t members = 0, there = 0;
 	struct seq_voter gone;
 	size_t at = 0;
-	struct buf b;
 
 	while (at < e->left_voters.count && !seq_voters_find(now, e->left_voters.at[at], &gone))
 		at++;
@@ -568,14 +584,73 @@ static bool drop_voter(struct engine *e)
 	}
 	if (gone.votes && (members * 2 > seq_voting(now) || there * 2 <= seq_voting(&next)))
 		return false;
-	buf_init(&b, e->mem);
-	batch_begin(&b, 0, 0, 0, e->self);
-	batch_end(&b, 0);
-	if (seq_change_voters(e->seq, engine_now(e), &next, b.data, b.size) == ST_OK)
-		log_event(e->log, LOG_SEQUENCER, LOG_INFO, "voter removed", "voter=%llu address=%s cause=left voting=%u",
-			  (unsigned long long)gone.id, gone.address, seq_voting(&next));
-	buf_fini(&b);
+	(void)propose_without(e, &gone, &next, "left");
 	return true;
+}
+
+/* What must hold for an operator's word to be enough: else the voter's disk may be needed, or nobody could commit its removal. */
+static enum status removable(struct engine *e, const struct seq_voter *v, const struct seq_voters *next, struct error *err)
+{
+	uint32_t there = 0;
+
+	if (replica_member_by_voter(e->rp, v->id)) {
+		error_set(err, ST_STATE, "the archive of voter %llu is a member of the cluster", (unsigned long long)v->id);
+		error_hint(err, "stop it first (SIGTERM), or wait until it is removed");
+		return ST_STATE;
+	}
+	for (uint32_t i = 0; i < next->count; i++)
+		there += next->at[i].votes && replica_member_by_voter(e->rp, next->at[i].id);
+	if (v->votes && there * 2 <= seq_voting(next)) {
+		error_set(err, ST_STATE, "of the %u voters that would be left only %u are there: no majority", seq_voting(next),
+			  there);
+		error_hint(err, "start the other archives first");
+		return ST_STATE;
+	}
+	return ST_OK;
+}
+
+/*
+ * An archive that failed keeps its vote, because it may have what nobody else has; that it is lost for good only an operator can
+ * know. Nothing that was acknowledged is lost with it: that is with a majority, which goes on.
+ */
+enum status leader_remove_voter(void *ctx, uint64_t voter, uint64_t *under_way, struct error *err)
+{
+	struct engine *e = ctx;
+	const struct seq_voters *now;
+	struct seq_voters next = {.count = 0};
+	struct seq_voter v;
+	enum status st;
+
+	if (!leading(e)) {
+		const struct member *m = replica_member(e->rp, e->leader_id);
+
+		*under_way = 0;
+		error_set(err, ST_STATE, "voters are removed on the archive that leads");
+		if (m)
+			error_hint(err, "connect to %s (%s)", m->join.sql_address, m->join.name);
+		return ST_STATE;
+	}
+	now = seq_current_voters(e->seq);
+	if (!seq_voters_find(now, voter, &v)) {
+		if (*under_way == voter && seq_voters_settled(e->seq)) {
+			*under_way = 0;
+			return ST_OK;
+		}
+		if (*under_way == voter)
+			return ST_WAIT;
+		return error_set(err, ST_BAD_PARAMETER, "there is no voter %llu", (unsigned long long)voter);
+	}
+	for (uint32_t i = 0; i < now->count; i++)
+		if (now->at[i].id != voter)
+			next.at[next.count++] = now->at[i];
+	st = removable(e, &v, &next, err);
+	if (st)
+		return st;
+	st = propose_without(e, &v, &next, "operator");
+	if (st == ST_OK)
+		*under_way = voter;
+	return st == ST_OK || st == ST_STATE || st == ST_AGAIN ? ST_WAIT : /* a change is under way */
+	       error_set(err, st, "the voter cannot be removed: %s", status_text(st));
 }
 
 bool leader_hand_over(struct engine *e)

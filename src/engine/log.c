@@ -334,3 +334,35 @@ enum status log_replay(struct engine *e, seq_index as_of, struct frame *f)
 	mem_free(e->mem, r, sizeof *r);
 	return st;
 }
+
+/* txn_host (P25): a record by its engine and number. One that was repeated has its verdict where it came first. */
+enum status log_record_find(void *ctx, engine_id engine, uint64_t seq, seq_index plan, seq_index *index_out,
+			    enum verdict *verdict_out)
+{
+	struct engine *e = ctx;
+	seq_index at = plan + 1, applied = replica_applied(e->rp);
+	struct record *r = mem_alloc(e->mem, sizeof *r);
+	enum status st = ST_END;
+
+	while (st == ST_END && at <= applied) {
+		const struct logged *l = window_find(&e->window, at);
+		struct batch_iter it = {0};
+
+		if (!l) {
+			st = ST_LOG_GONE;
+			break;
+		}
+		while (batch_next_header(&l->batch, &it, r) == ST_OK && r->index <= applied) {
+			if (r->index < at || r->engine != engine || r->seq != seq || record_kind_leaders(r->kind) ||
+			    l->verdicts[r->index - l->first] == VERDICT_DUP)
+				continue;
+			*index_out = r->index;
+			*verdict_out = (enum verdict)l->verdicts[r->index - l->first];
+			st = ST_OK;
+			break;
+		}
+		at = l->last + 1;
+	}
+	mem_free(e->mem, r, sizeof *r);
+	return st;
+}

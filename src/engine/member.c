@@ -104,6 +104,18 @@ void member_start(struct engine *e)
 	buf_fini(&b);
 }
 
+/* All that was known of the log: it comes anew. */
+void member_forget(struct engine *e)
+{
+	txns_replica_reset(e->txns);
+	e->rp = txns_replica(e->txns);
+	e->applying = NULL;
+	e->have_record = e->paused = false;
+	pull_reset(e);
+	e->interest_version = UINT64_MAX;
+	window_reset(&e->window, 1);
+}
+
 void member_rejoin(struct engine *e)
 {
 	struct ask ask;
@@ -119,13 +131,7 @@ void member_rejoin(struct engine *e)
 	relay_set_self(e->relay, 0, e->me.voter_id);
 	if (e->archive)
 		return; /* goes on following the log as a voter; voter_join() asks */
-	txns_replica_reset(e->txns);
-	e->rp = txns_replica(e->txns);
-	e->applying = NULL;
-	e->have_record = e->paused = false;
-	pull_reset(e);
-	e->interest_version = UINT64_MAX;
-	window_reset(&e->window, 1);
+	member_forget(e);
 	ask_send(e, &ask);
 }
 
@@ -483,7 +489,7 @@ void member_tick(struct engine *e)
 	if (!e->self && e->seq && !e->leaving)
 		voter_join(e);
 	if (!e->self && !e->leaving && now - e->join_sent_us > JOIN_RETRY_US &&
-	    (e->archive ? e->seq && !seq_leader(e->seq) : replica_applied(e->rp) != 0)) {
+	    (e->archive ? (e->seq ? !seq_leader(e->seq) : state_take_asks(e)) : replica_applied(e->rp) != 0)) {
 		/*
 		 * The answer came, the record did not: the contact knew no leader, or that one lost its office. Asked
 		 * again under the same nonce: should both records come, the second is of no effect. An archive may not
@@ -584,8 +590,17 @@ static void on_voter_message(void *ctx, uint64_t voter_id, const void *data, siz
 	struct reader r = reader_init(data, bytes);
 	uint8_t type = get_u8(&r);
 
+	e->kicked = true;
+	if (type == VOTER_STATE_HEAD || type == VOTER_STATE_PART || type == VOTER_STATE_GONE) {
+		state_take_message(e, voter_id, type, &r);
+		return;
+	}
 	if (!e->seq)
 		return;
+	if (type == VOTER_STATE_ASK || type == VOTER_STATE_GET || type == VOTER_STATE_END) {
+		state_send_message(e, voter_id, type, &r);
+		return;
+	}
 	if (type == VOTER_RAFT)
 		seq_message(e->seq, engine_now(e), voter_id, r.p, reader_left(&r));
 	else if (type == VOTER_JOIN)

@@ -11,6 +11,7 @@
 #include "sim/client.h"
 #include "sim/fault.h"
 #include "sim/model.h"
+#include "sim/raft.h"
 
 #define STEPS_PER_TURN 32
 #define TURN_US 4        /* what a turn costs at least */
@@ -124,6 +125,15 @@ void node_init(struct world *w, struct node *n, uint32_t number, bool archive)
 	}
 }
 
+void node_new_disk(struct node *n)
+{
+	struct sim_disk_config dc = {.mem = &n->w->mem, .clock = world_clock(n->w), .seed = rng_next(&n->w->rng)};
+
+	ASSERT(!n->up && n->disk);
+	sim_disk_free(n->disk);
+	n->disk = sim_disk_new(&dc);
+}
+
 void node_fini(struct node *n)
 {
 	if (n->up)
@@ -179,6 +189,7 @@ void node_start(struct node *n)
 		.remote_bytes = 4u << 20, /* two chunks: their places are given to others */
 		.checkpoint_bytes = w->checkpoint_bytes,
 		.window_bytes = w->window_bytes,
+		.journal_bytes = w->journal_bytes,
 		.fan_out = w->fan_out,
 		.deadlock_timeout_us = MILLIS(200),
 		.stale_read_limit_us = MILLIS(1500), /* so that it is met: over the heartbeat limit, under most faults */
@@ -257,6 +268,7 @@ void node_crash(struct node *n, bool power)
 	timers_fini(&n->timers);
 	mem_fini(&n->mem); /* nothing was forgotten */
 	checks_node_down(w->checks, n);
+	rafts_node_down(w->rafts, n);
 	n->up = n->paused = n->kicked = false;
 	n->ready_us = 0;
 }
@@ -370,6 +382,8 @@ void node_turn(struct node *n)
 		n->ready_us = 0;
 	if (after != before)
 		checks_turn(w->checks, n);
+	if (n->archive)
+		rafts_turn(w->rafts, n);
 	world_mix(w, w->now_us ^ (uint64_t)n->number << 56 ^ after << 24 ^ steps);
 }
 

@@ -491,6 +491,9 @@ const struct scenario *scenario_at(uint32_t i)
 	for (const struct scenario *s = scenarios_rare; s->name; s++)
 		if (count++ == i)
 			return s;
+	for (const struct scenario *s = scenarios_raft; s->name; s++)
+		if (count++ == i)
+			return s;
 	return NULL;
 }
 

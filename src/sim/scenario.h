@@ -14,8 +14,9 @@ struct scenario {
 };
 extern const struct scenario scenarios[]; /* ends with a NULL name; the first is the default */
 extern const struct scenario scenarios_rare[]; /* likewise; each meets one rare path */
-const struct scenario *scenario_find(const char *name); /* in both */
-/* The one with this number, over both; NULL: no more. */
+extern const struct scenario scenarios_raft[]; /* likewise; of the voters' log */
+const struct scenario *scenario_find(const char *name); /* in all of them */
+/* The one with this number, over all; NULL: no more. */
 const struct scenario *scenario_at(uint32_t i);
 
 /* For courses: boot and tables; heal, run on and compare. */

@@ -13,6 +13,7 @@
 #include "sim/fault.h"
 #include "sim/load_history.h"
 #include "sim/model.h"
+#include "sim/raft.h"
 
 #define WALL_START_US UINT64_C(1790000000000000) /* some day */
 
@@ -115,7 +116,6 @@ static void choose_mood(struct world *w)
 
 static void choose(struct world *w)
 {
-	/* the journal is kept for eight checkpoints: an archive that comes back must find its place in it */
 	static const uint64_t checkpoint_bytes[] = {64u << 10, 256u << 10, 1u << 20, 8u << 20};
 	uint64_t engines = w->cfg.engines;
 
@@ -133,6 +133,10 @@ static void choose(struct world *w)
 	w->multicast = hash_u64(w->cfg.seed ^ 0x6d63) % 4 == 0; /* not drawn: seeds that were kept stay what they were */
 	w->fan_out = hash_u64(w->cfg.seed ^ 0x666f) % 3 == 0 ? 2 : 0;
 	w->checkpoint_bytes = checkpoint_bytes[w->archive_count == 1 ? rng_below(&w->rng, 3) : 2 + rng_below(&w->rng, 2)];
+	if (w->archive_count > 1 && hash_u64(w->cfg.seed ^ 0x6a62) % 4 == 0) { /* who is away for long finds its place in it gone */
+		w->journal_bytes = 192u << 10;
+		w->checkpoint_bytes = 64u << 10;
+	}
 	w->direct_links = 2; /* few, so that the bound is met */
 }
 
@@ -155,6 +159,7 @@ struct world *world_new(const struct world_config *cfg)
 	sim_net_set_remote_read(w->net, cfg->seed % 2); /* images are read by who fetches them, or sent */
 	w->model = model_new(w);
 	w->checks = checks_new(w);
+	w->rafts = rafts_new(w);
 	w->clients = clients_new(w);
 	w->histories = histories_new(w);
 	w->faults = faults_new(w); /* a scenario may change how many there are of what */
@@ -179,6 +184,7 @@ void world_free(struct world *w)
 		node_fini(&w->nodes[i]);
 	faults_free(w->faults);
 	checks_free(w->checks);
+	rafts_free(w->rafts);
 	model_free(w->model);
 	sim_net_free(w->net);
 	timers_fini(&w->timers);

@@ -31,6 +31,7 @@
 struct world;
 struct model;
 struct checks;
+struct rafts;
 struct clients;
 struct faults;
 struct histories;
@@ -95,7 +96,7 @@ struct world {
 	enum phase phase;
 	uint64_t phase_us, healed_us; /* since when; since when nothing fails any more */
 	uint64_t run_us;             /* how long the phase with faults lasts */
-	uint64_t checkpoint_bytes, window_bytes;
+	uint64_t checkpoint_bytes, window_bytes, journal_bytes;
 	bool multicast;           /* the log goes by datagrams, too */
 	uint32_t direct_links;
 	uint32_t fan_out;            /* 0: the default, by which all are below the archives */
@@ -106,6 +107,7 @@ struct world {
 	uint32_t impatient_permille; /* queries whose client hangs up within milliseconds */
 	struct model *model;
 	struct checks *checks;
+	struct rafts *rafts;
 	struct clients *clients;
 	struct faults *faults;
 	struct histories *histories;
@@ -136,6 +138,7 @@ static inline bool world_chance(struct world *w, uint32_t permille) { return rng
 void node_init(struct world *w, struct node *n, uint32_t number, bool archive);
 void node_fini(struct node *n);
 void node_start(struct node *n);
+void node_new_disk(struct node *n); /* of an archive that is down: nothing is on it */
 void node_crash(struct node *n, bool power);
 void node_pause(struct node *n);
 void node_resume(struct node *n);

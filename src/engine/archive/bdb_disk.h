@@ -11,7 +11,8 @@
  *
  * An *operation* is one persist call. Operations are numbered from 1 without holes; the journal is their sequence,
  * and nothing written is ever changed: a replaced suffix is an operation whose first_pos is at or below the
- * newest position. So the newest operation has the term and vote, and replay in order gives the log. A *record*
+ * newest position, and one that begins beyond the newest position begins the journal anew (an archive took the state from
+ * another one). So the newest operation has the term and vote, and replay in order gives the log. A *record*
  * is the value of one key (its first operation's number, 8 bytes big-endian) and packs what one group commit had:
  *
  *   disk_record, disk_op[op_count], then for each operation its region: disk_entry[entry_count], data,

@@ -53,16 +53,19 @@ static void run_add(struct bdb_index *x, struct mem *m, uint64_t pos, uint64_t t
 		VEC_PUSH(m, &x->runs, run);
 }
 
-bool bdb_index_add(struct bdb_index *x, struct mem *m, const struct disk_op *op, struct bdb_ref ref,
+void bdb_index_add(struct bdb_index *x, struct mem *m, const struct disk_op *op, struct bdb_ref ref,
 		   const struct disk_entry *entries)
 {
-	if (op->entry_count && x->last_pos && op->first_pos > x->last_pos + 1)
-		return false;
+	if (op->entry_count && x->last_pos && op->first_pos > x->last_pos + 1) {
+		/* a state was taken: the journal begins anew behind it. Lost operations show in their numbers, not here */
+		x->refs.count = x->runs.count = 0;
+		x->last_pos = 0;
+	}
 	x->last_op = ref.number;
 	x->term = op->term;
 	x->vote = op->vote;
 	if (!op->entry_count)
-		return true;
+		return;
 	if (!x->last_pos || op->first_pos <= x->first_pos) {
 		x->first_pos = op->first_pos;
 		x->before_term = op->prev_term;
@@ -74,11 +77,10 @@ bool bdb_index_add(struct bdb_index *x, struct mem *m, const struct disk_op *op,
 	x->last_pos = op->first_pos + op->entry_count - 1;
 	if (op->first_term == op->last_term) {
 		run_add(x, m, op->first_pos, op->first_term);
-		return true;
+		return;
 	}
 	for (uint32_t i = 0; i < op->entry_count; i++)
 		run_add(x, m, op->first_pos + i, entries[i].term);
-	return true;
 }
 
 uint64_t bdb_index_term(const struct bdb_index *x, uint64_t pos)

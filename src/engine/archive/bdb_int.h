@@ -114,6 +114,7 @@ struct bdb_store {
 	struct bdb_mark mark;
 	struct bdb_env jenv, ienv;
 	struct bdb_index index;
+	uint64_t segment_bytes;       /* a segment is full then */
 	struct bdb_segment *writing;  /* journal thread's: the segment that takes records; NULL none yet */
 	struct bdb_queue journal, image;
 	struct bdb_keeper keeper;
@@ -170,9 +171,8 @@ MUST_CHECK enum status bdb_mark_set(struct bdb_store *s, const struct disk_mark 
 void bdb_index_init(struct bdb_index *x);
 void bdb_index_clear(struct bdb_index *x, struct mem *m); /* not the segments */
 void bdb_index_fini(struct bdb_index *x, struct mem *m);
-/* False: the operation does not follow what is there (a hole). */
-MUST_CHECK bool bdb_index_add(struct bdb_index *x, struct mem *m, const struct disk_op *op, struct bdb_ref ref,
-			      const struct disk_entry *entries);
+void bdb_index_add(struct bdb_index *x, struct mem *m, const struct disk_op *op, struct bdb_ref ref,
+		   const struct disk_entry *entries);
 uint64_t bdb_index_term(const struct bdb_index *x, uint64_t pos); /* 0: not there */
 struct bdb_ref *bdb_index_find(const struct bdb_index *x, uint64_t pos);
 struct bdb_ref *bdb_index_find_op(const struct bdb_index *x, uint64_t number);

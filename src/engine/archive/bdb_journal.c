@@ -59,7 +59,6 @@ void bdb_journal_write(struct store *store, const struct seq_persist *p)
 {
 	struct bdb_store *s = bdb_of(store);
 	struct bdb_op *op;
-	bool fits;
 
 	if (s->failed_told || bdb_queue_failed(&s->journal, NULL))
 		return;
@@ -68,14 +67,10 @@ void bdb_journal_write(struct store *store, const struct seq_persist *p)
 	op->number = s->index.last_op + 1;
 	op->head.term = p->term;
 	op->head.vote = p->vote;
-	if (p->first_pos && p->entry_count) {
-		if (s->index.last_pos)
-			ASSERT_OP(p->first_pos, <=, s->index.last_pos + 1); /* the log has no holes */
+	if (p->first_pos && p->entry_count)
 		op_encode(s, op, p);
-	}
-	fits = bdb_index_add(&s->index, s->cfg.mem, &op->head, (struct bdb_ref){.number = op->number, .pending = op},
-			     (const void *)op->region);
-	ASSERT(fits);
+	bdb_index_add(&s->index, s->cfg.mem, &op->head, (struct bdb_ref){.number = op->number, .pending = op},
+		      (const void *)op->region);
 	op->last_pos = s->index.last_pos;
 	if (!bdb_queue_add(&s->journal, &op->link)) {
 		struct bdb_ref *ref = bdb_index_find_op(&s->index, op->number);
@@ -328,7 +323,7 @@ static enum status group_commit(struct bdb_store *s, struct list *group, struct 
 
 	if ((st = bdb_space_check(s, err)) != ST_OK)
 		return st;
-	if (s->writing && s->writing->bytes >= bdb_tuning.segment_bytes)
+	if (s->writing && s->writing->bytes >= s->segment_bytes)
 		s->writing = NULL;
 	if (!s->writing && (st = segment_make(s, CONTAINER_OF(it, struct bdb_op, link)->number, err)) != ST_OK)
 		return st;

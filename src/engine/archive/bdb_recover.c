@@ -281,8 +281,7 @@ static bool scan_record(struct bdb_store *s, struct bdb_segment *seg, DBC *c, ui
 
 		if (op->first_term != op->last_term && !bdb_region_check(op, s->read_buf + op->off))
 			return false;
-		if (!bdb_index_add(x, s->cfg.mem, op, ref, (const void *)(s->read_buf + op->off)))
-			return false;
+		bdb_index_add(x, s->cfg.mem, op, ref, (const void *)(s->read_buf + op->off));
 		if (op->entry_count && x->last_pos > seg->max_pos)
 			seg->max_pos = x->last_pos;
 	}
@@ -530,7 +529,7 @@ enum status bdb_journal_open(struct bdb_store *s, struct error *err)
 		return st;
 	if (!list_empty(&s->index.segments)) {
 		s->writing = CONTAINER_OF(s->index.segments.prev, struct bdb_segment, link);
-		if (s->writing->bytes >= bdb_tuning.segment_bytes)
+		if (s->writing->bytes >= s->segment_bytes)
 			s->writing = NULL;
 	}
 	return mark_settle(s, is_short, err);

@@ -83,6 +83,9 @@ static enum status bdb_open(const struct store_config *cfg, struct store **store
 	error_clear(err);
 	s->base.ops = &store_ops_bdb;
 	s->cfg = *cfg;
+	s->segment_bytes = bdb_tuning.segment_bytes;
+	if (cfg->journal_bytes && cfg->journal_bytes / 4 < s->segment_bytes) /* files go whole: they must not be most of it */
+		s->segment_bytes = cfg->journal_bytes / 4;
 	s->mark.fd = s->lock_fd = s->dir_fd = -1;
 	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	bdb_index_init(&s->index);

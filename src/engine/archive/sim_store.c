@@ -159,6 +159,8 @@ static void apply_persist(struct sim_disk *d, struct sim_op *op)
 	d->counters.persists++;
 	if (!op->entry_count)
 		return;
+	if (d->entries.count && op->first_pos > durable_last(d) + 1)
+		entries_cut(d, 0); /* begun anew */
 	if (!d->entries.count) {
 		if (op->first_pos != d->first_pos)
 			d->before_term = 0;
@@ -688,9 +690,7 @@ static void sim_journal(struct store *store, const struct seq_persist *p)
 		op->first_pos = p->first_pos;
 		op->entry_count = p->entry_count;
 		op->entries = mem_alloc(d->cfg.mem, p->entry_count * sizeof *op->entries);
-		if (s->next_last)
-			ASSERT_OP(p->first_pos, <=, s->next_last + 1); /* the log has no holes */
-		if (!s->next_last || p->first_pos < s->next_first)
+		if (!s->next_last || p->first_pos < s->next_first || p->first_pos > s->next_last + 1)
 			s->next_first = p->first_pos;
 		s->next_last = p->first_pos + p->entry_count - 1;
 	}

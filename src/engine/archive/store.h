@@ -75,6 +75,7 @@ struct store_config {
 	struct logger *log;
 	const char *dir;         /* bdb */
 	void *disk;              /* sim: struct sim_disk * */
+	uint64_t journal_bytes;  /* how much the engine keeps of it: files are a quarter of that, if it is little; 0: much */
 	uint64_t log_id;         /* when the directory must be of one cluster: its log id; 0: any */
 	const struct store_events *events;
 	void *ctx;
@@ -98,7 +99,10 @@ struct store_ops {
 	 * ever persisted anything the journal is short from then on, until set_identity brings a new one (before or after).
 	 */
 	enum status (*wipe)(struct store *s, struct error *err);
-	/* Asynchronous, durable at completion; entries, term and vote in one transaction. Data copied before return. */
+	/*
+	 * Asynchronous, durable at completion; entries, term and vote in one transaction. Data copied before return.
+	 * Entries that begin beyond last_pos + 1 begin the journal anew: what was before them is not of it any more.
+	 */
 	void (*journal)(struct store *s, const struct seq_persist *p);
 	/* Synchronous, for start-up and followers far behind. Data lent until the next call. ST_END: not there. ST_CORRUPT. */
 	enum status (*journal_read)(struct store *s, uint64_t pos, struct seq_entry *out);

@@ -161,6 +161,15 @@ static void regain_vote(struct seq *s, uint64_t leader_committed)
 		s->may_vote = true;
 }
 
+/* Is what is before the message's entries here? One that was told that it is too old may have taken a newer state since. */
+static bool shares(struct seq *s, const struct seq_msg_append *m)
+{
+	uint64_t here;
+
+	return m->prev_pos <= seq_log_last(&s->log) &&
+	       (m->prev_pos < s->committed_pos || (seq_log_term(s, m->prev_pos, &here) && here == m->prev_term));
+}
+
 bool seq_handle_append(struct seq *s, uint64_t from, const struct seq_msg_append *m,
 		       struct reader *r)
 {
@@ -179,7 +188,7 @@ bool seq_handle_append(struct seq *s, uint64_t from, const struct seq_msg_append
 	seq_deadline_reset(s);
 	if (m->round > s->round_seen)
 		s->round_seen = m->round;
-	if (m->flags & SEQ_F_GONE) {
+	if (m->flags & SEQ_F_GONE && !shares(s, m)) {
 		told_gone(s);
 		refuse(s, from, m->prev_pos, m->prev_term);
 		return true;

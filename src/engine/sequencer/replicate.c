@@ -380,7 +380,7 @@ bool seq_handle_append_reply(struct seq *s, uint64_t from, const struct seq_msg_
 		}
 		if (p->flow != SEQ_PIPELINE && m->agreed + 1 >= p->next) {
 			p->flow = SEQ_PIPELINE;
-			p->paused = false;
+			p->paused = p->told_gone = false;
 		}
 		if (p->next <= m->agreed)
 			p->next = m->agreed + 1;

@@ -319,9 +319,32 @@ struct seq_stats seq_stats(const struct seq *s)
 	return s->stats;
 }
 
+bool seq_entry_at(struct seq *s, uint64_t pos, struct seq_entry *out)
+{
+	return pos >= s->log.first_pos && seq_log_get(s, pos, out);
+}
+
 uint32_t seq_in_flight(const struct seq *s)
 {
 	return s->role == SEQ_LEADER ? (uint32_t)(seq_log_last(&s->log) - s->committed_pos) : 0;
+}
+
+uint64_t seq_match(const struct seq *s, uint64_t voter)
+{
+	for (uint32_t i = 0; s->role == SEQ_LEADER && i < s->peer_count; i++)
+		if (s->peers[i].id == voter)
+			return s->peers[i].match;
+	return 0;
+}
+
+bool seq_voters_settled(const struct seq *s)
+{
+	return s->voters_pos <= s->committed_pos;
+}
+
+bool seq_stuck(const struct seq *s)
+{
+	return s->stuck;
 }
 
 bool seq_own_term_committed(const struct seq *s)

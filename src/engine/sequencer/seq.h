@@ -176,6 +176,9 @@ uint64_t seq_leader(const struct seq *s);         /* voter id; 0 unknown */
 uint64_t seq_committed(const struct seq *s);
 uint64_t seq_last(const struct seq *s);           /* newest position in the log here */
 uint32_t seq_in_flight(const struct seq *s);      /* leader: entries proposed and not committed */
+uint64_t seq_match(const struct seq *s, uint64_t voter);  /* leader: durable at that voter up to there; 0: not known */
+bool seq_voters_settled(const struct seq *s);     /* the newest list of voters is committed */
+bool seq_stuck(const struct seq *s);              /* a committed entry cannot be read from the journal here */
 bool seq_own_term_committed(const struct seq *s); /* leader: an entry of its own term is committed (P4) */
 uint64_t seq_persisted_pos(const struct seq *s);  /* durable here up to this position */
 const struct seq_voters *seq_current_voters(const struct seq *s); /* newest in the log */
@@ -185,8 +188,11 @@ struct seq_stats {
 	uint64_t elections;      /* times this voter stood (pre-vote not counted) */
 	uint64_t rejects;        /* appends that followers refused: gaps and diverged logs */
 	uint64_t journal_reads;
+	uint64_t truncations;    /* times that entries at the log's end gave way to others (or to none) */
 };
 struct seq_stats seq_stats(const struct seq *s);
+/* One entry of the log here, maybe from the journal. Data lent until the next call of anything. False: not there, or gone. */
+bool seq_entry_at(struct seq *s, uint64_t pos, struct seq_entry *out);
 void seq_trace(const struct seq *s, struct buf *out); /* one line of text, for tests that compare traces */
 
 #endif

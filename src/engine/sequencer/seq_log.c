@@ -187,6 +187,7 @@ bool seq_log_truncate(struct seq *s, uint64_t pos, uint64_t before_term)
 	ASSERT_OP(pos, >, s->committed_pos);
 	if (!voters_before(s, pos, &rolled_back, &voters))
 		return false;
+	s->stats.truncations++;
 	while (log->count > 0 && seq_log_last(log) >= pos)
 		pop_back(s);
 	if (pos < log->window_pos) {

@@ -197,6 +197,7 @@ static bool session_waits(const struct expr *ex)
 	case SFN_WAIT_FOR:
 	case SFN_TXN_OUTCOME:
 	case SFN_SET_CONFIG: /* valence.txn_id */
+	case SFN_REMOVE_VOTER:
 	case SFN_SLEEP:
 	case SFN_ADVISORY:
 	case SFN_TABLE_IS_VISIBLE:

@@ -543,6 +543,9 @@ static enum status one_call(struct sql_session *s, const struct expr *ex, const 
 		break;
 	case SFN_TXN_OUTCOME:
 		return txn_outcome(s, cell_text(&args[0], arena), out, err);
+	case SFN_REMOVE_VOTER:
+		*out = (struct cell){.phys = PHYS_VAR, .var = (const uint8_t *)""};
+		return access_remove_voter(s->access, (uint64_t)args[0].i, err);
 	case SFN_TXID_CURRENT: /* the snapshot: rises, and equal for all statements of a REPEATABLE READ transaction */
 		*out = int_cell(PHYS_I64, (int64_t)access_snapshot(s->access));
 		break;

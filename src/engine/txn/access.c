@@ -86,6 +86,14 @@ struct txn *txns_find(struct txns *t, txn_id id)
 	return NULL;
 }
 
+static enum status no_voters(struct txns *t, struct error *err)
+{
+	error_set(err, ST_NO_VOTERS, "no sign of a majority of the archives for %llu ms",
+		  (unsigned long long)(t->host->silence_us(t->ctx) / 1000));
+	error_hint(err, "this engine may be cut off from the cluster; retry, or use another engine");
+	return ST_NO_VOTERS;
+}
+
 /* What ends any call of a statement. */
 enum status access_check(struct access *a, struct error *err)
 {
@@ -105,10 +113,27 @@ enum status access_check(struct access *a, struct error *err)
 		error_hint(err, "keep transactions shorter, or give the engine more --memory");
 		return ST_SNAPSHOT_TOO_OLD;
 	}
+	if (a->t->silence_us > a->t->stale_read_limit_us && a->t->host->silence_us(a->t->ctx) > a->t->stale_read_limit_us)
+		return no_voters(a->t, err);
 	if (x->doomed)
 		return error_set(err, ST_SERIALIZATION,
 				 "could not serialize access: an engine that granted locks left the cluster");
 	return ST_OK;
+}
+
+/*
+ * Others cannot answer, and what was sent now might be in the log or not when they can: refused before that, it is rolled back for
+ * certain. What is on its way already waits for the log (P25).
+ */
+enum status access_check_write(struct access *a, struct error *err)
+{
+	struct txns *t = a->t;
+	enum status st = access_check(a, err);
+
+	if (st || t->silence_us <= t->write_limit_us || t->host->silence_us(t->ctx) <= t->write_limit_us)
+		return st;
+	COVER(WRITE_REFUSED);
+	return no_voters(t, err);
 }
 
 /* -- sessions ------------------------------------------------------------------------------------------ */
@@ -302,10 +327,7 @@ enum status access_voters_check(struct access *a, struct error *err)
 	if (t->host->silence_us(t->ctx) <= t->stale_read_limit_us)
 		return ST_OK;
 	COVER(STALE_REFUSED);
-	error_set(err, ST_NO_VOTERS, "no sign of a majority of the archives for %llu ms",
-		  (unsigned long long)(t->host->silence_us(t->ctx) / 1000));
-	error_hint(err, "this engine may be cut off from the cluster; retry, or use another engine");
-	return ST_NO_VOTERS;
+	return no_voters(t, err);
 }
 
 static enum status snapshot_take(struct access *a, struct error *err)
@@ -582,6 +604,16 @@ const char *access_wait_event(const struct access *a, const char **type_out)
 seq_index access_applied_index(const struct access *a)
 {
 	return txns_applied(a->t);
+}
+
+enum status access_remove_voter(struct access *a, uint64_t voter, struct error *err)
+{
+	enum status st;
+
+	if (a->canceled)
+		return ST_CANCELED;
+	st = a->t->host->remove_voter(a->t->ctx, voter, &a->removing_voter, err);
+	return st == ST_WAIT ? access_wait(a, WAIT_MEMBER, 0) : st;
 }
 
 enum status access_wait_applied(struct access *a, seq_index index)

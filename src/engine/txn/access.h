@@ -267,12 +267,17 @@ seq_index access_applied_index(const struct access *a);
 MUST_CHECK enum status access_wait_applied(struct access *a, seq_index index); /* ST_WAIT until applied */
 /*
  * Rows of a view of the contract, as text-free cells; the SQL layer names and types the columns. view: "engines",
- * "atoms", "holders", "log", "failovers", "metrics", "tree". Row @at (from 0); ST_END. cells live in arena. See views.h.
+ * "atoms", "holders", "log", "failovers", "metrics", "tree", "voters". Row @at (from 0); ST_END. cells live in arena. See views.h.
  */
 MUST_CHECK enum status access_view_row(struct access *a, const char *view, uint64_t at, struct arena *arena,
 				       struct cell *cells_out, uint32_t cell_count);
 MUST_CHECK enum status access_atom_hash(struct access *a, atom_id atom, seq_index *applied_out, uint64_t *crc_out,
 					struct error *err);
+/*
+ * valence.remove_voter(): ends the vote of an archive that failed for good, and returns when that is committed. ST_WAIT; ST_STATE: not
+ * on this engine, or its archive is there, or no majority would be left; ST_BAD_PARAMETER: no such voter.
+ */
+MUST_CHECK enum status access_remove_voter(struct access *a, uint64_t voter, struct error *err);
 /* valence.check_atoms(): orders an audit, then one disagreement per call until ST_END. ST_WAIT. */
 struct access_audit { uint64_t state[4]; };
 MUST_CHECK enum status access_check_atoms(struct access *a, seq_index at_least, struct access_audit *audit,

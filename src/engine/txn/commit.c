@@ -329,6 +329,37 @@ static void commit_done(struct txns *t, struct submission *s, enum verdict v, en
 		txns_wake(t, WAIT_SUBMISSION, x->id);
 }
 
+/* Its locks here are over, whatever became of it: others know of the removal. */
+static void commit_in_doubt(struct txns *t, engine_id was, struct submission *s)
+{
+	struct txn *x = s->ctx;
+
+	grants_over(t, x, 0);
+	if (!x->a && !x->early) { /* nobody waits for the answer */
+		txn_orphan_done(t, x);
+		return;
+	}
+	doubt_add(t, was, s);
+}
+
+void commit_doubt_over(struct txns *t, struct txn *x, enum verdict v, seq_index index)
+{
+	x->commit->decided = true;
+	x->commit->verdict = v;
+	x->commit->cause = VOID_SENDER;
+	x->commit->at = index;
+	if (v == VERDICT_OK)
+		t->stats.commits++;
+	else
+		t->stats.voids++;
+	if (x->answered_early)
+		level_decided(t, x, v, VOID_SENDER, index);
+	if (!x->a)
+		txn_orphan_done(t, x);
+	else
+		txns_wake(t, WAIT_SUBMISSION, x->id);
+}
+
 static enum status send_commit(struct access *a, struct error *err)
 {
 	struct txns *t = a->t;
@@ -360,6 +391,7 @@ static enum status send_commit(struct access *a, struct error *err)
 		return access_wait(a, WAIT_APPLIED, txns_applied(t) + 1);
 	s = txns_submit(t, &r, &w->payload);
 	s->done = commit_done;
+	s->in_doubt = commit_in_doubt;
 	s->ctx = x;
 	s->tell = level_tell(a, x);
 	x->state = TXN_SUBMITTED;
@@ -400,7 +432,7 @@ static enum status outcome(struct access *a, seq_index *index_out, struct error 
 	if (!w.at) {
 		COVER(UNKNOWN_OUTCOME);
 		error_set(err, ST_OUTCOME_UNKNOWN, "transaction outcome unknown: this engine left the cluster "
-						   "before its commit was seen in the log");
+						   "before its commit was seen in the log, and nobody has that part any more");
 		return ST_OUTCOME_UNKNOWN;
 	}
 	error_set(err, ST_SERIALIZATION, "could not serialize access: %s", void_cause_name(w.cause));
@@ -436,6 +468,9 @@ enum status commit_step(struct access *a, seq_index *index_out, struct error *er
 		txn_end(a);
 		return ST_OK;
 	}
+	st = access_check_write(a, err);
+	if (st)
+		return refuse(a, st);
 	if (!w) {
 		w = x->commit = MEM_NEW(t->mem, struct commit_work);
 		buf_init(&w->payload, t->mem);

@@ -275,7 +275,7 @@ enum status grants_acquire(struct access *a, const uint8_t *const *keys, const u
 {
 	struct txn *x = a->txn;
 	struct txns *t = a->t;
-	enum status st = access_check(a, err);
+	enum status st = access_check_write(a, err);
 	uint32_t *missing, missing_count;
 	struct arena_mark mark;
 	bool retried = false;

@@ -74,7 +74,7 @@ static enum status patience(struct access *a, uint64_t *since_us, rel_id id, str
 enum status access_use(struct access *a, rel_id id, bool write, struct error *err)
 {
 	struct txn *x = a->txn;
-	enum status st = access_check(a, err);
+	enum status st = write ? access_check_write(a, err) : access_check(a, err);
 
 	if (st)
 		return st;
@@ -170,7 +170,7 @@ enum status access_lock_relation(struct access *a, rel_id id, struct error *err)
 	struct txns *t = a->t;
 	struct txn *x = a->txn;
 	const struct ddl_change *own = ddl_find(x, id);
-	enum status st = access_check(a, err);
+	enum status st = access_check_write(a, err);
 	seq_index applied;
 
 	if (st)

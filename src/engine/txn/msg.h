@@ -37,6 +37,8 @@ enum msg_type {
 	MSG_RECEIVED = 28,   /* from the leader: u64 engine, u64 seq: a majority of voters has received it, it will be ok (P3) */
 	MSG_CERTIFY = 29,    /* R: u64 txn, request, index to be applied, snapshot; ranges read, ranges written (P12) */
 	MSG_CERTIFIED = 30,  /* R: u64 request, u8 status, u64 applied */
+	MSG_OUTCOME = 31,    /* what became of a record: u64 engine, u64 number, u64 plan, u64 applied here (P25) */
+	MSG_OUTCOME_IS = 32, /* u64 engine, u64 number, u8 what (doubt.c), u64 index */
 	MSG_PAYLOAD = 26     /* u8 the last of an answer?; each: u64 index, u8 is it here?, then bytes */
 };
 

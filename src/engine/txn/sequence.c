@@ -472,7 +472,7 @@ enum status sequence_limit(const struct sequence_def *def, struct error *err)
 static enum status call_drive(struct access *a, rel_id seq, uint32_t n, const struct ask *model, struct error *err)
 {
 	struct sequence_call *c = a->sequence;
-	enum status st = access_check(a, err);
+	enum status st = access_check_write(a, err);
 
 	if (st)
 		return st;

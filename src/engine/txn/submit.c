@@ -24,6 +24,7 @@ static void resubmit_fire(struct timer *tm, void *ctx)
 void submit_init(struct txns *t)
 {
 	list_init(&t->submissions);
+	list_init(&t->doubts);
 	timer_init(&t->resubmit_timer, resubmit_fire, t);
 	t->next_seq = 1;
 }
@@ -116,7 +117,7 @@ void submit_flush(struct txns *t)
 		if (s->tell)
 			put_u64(&tells, s->seq);
 		buf_put(&b, s->bytes, s->size);
-		s->sent = true;
+		s->sent = s->left = true;
 	}
 	if (b.size)
 		send_records(t, &tells, &b);
@@ -167,14 +168,16 @@ void submit_applied(struct txns *t, const struct record *r, enum verdict v, enum
 	submission_free(t, s);
 }
 
-void submit_fail_all(struct txns *t)
+void submit_fail_all(struct txns *t, engine_id was)
 {
 	while (!list_empty(&t->submissions)) {
 		struct submission *s = CONTAINER_OF(t->submissions.next, struct submission, all);
 
 		list_remove(&s->all);
-		if (s->done)
-			s->done(t, s, VERDICT_VOID, VOID_SENDER, t->removed_at);
+		if (s->in_doubt && s->left && !t->removed_at && !t->closing)
+			s->in_doubt(t, was, s);
+		else if (s->done) /* never sent: rolled back, as of any index */
+			s->done(t, s, VERDICT_VOID, VOID_SENDER, t->removed_at || s->left ? t->removed_at : txns_applied(t));
 		submission_free(t, s);
 	}
 	t->next_seq = 1;

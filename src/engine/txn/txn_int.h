@@ -29,11 +29,13 @@ struct submission {
 	seq_index plan;
 	uint8_t *bytes;
 	uint32_t size;
-	bool sent;
+	bool sent, left;          /* left: it was sent once, and may be on its way */
 	bool tell;                /* its session waits for a majority of voters to have received it (P3) */
 	void (*done)(struct txns *t, struct submission *s, enum verdict v, enum void_cause cause, seq_index index);
 	void *ctx;
 	uint64_t arg;
+	/* Removed, and not by the log's word: what became of it is found out. NULL: it is over, with the verdict void. */
+	void (*in_doubt)(struct txns *t, engine_id was, struct submission *s);
 };
 
 enum txn_state { TXN_ACTIVE, TXN_ENCODING, TXN_SUBMITTED, TXN_DONE };
@@ -124,6 +126,7 @@ struct access {
 	struct schema_cache *schema; /* generation lent to the open transaction */
 	VEC(struct schema_cache *) lent; /* older ones, lent before */
 	struct arena turn;        /* scratch */
+	uint64_t removing_voter; /* access_remove_voter() */
 	uint64_t latest_request;
 	seq_index latest_index;
 	enum commit_level level;
@@ -176,15 +179,16 @@ struct txns {
 	seq_index removed_at;          /* own removal, applied: what is not seen in the log before it is void */
 	size_t undo_limit_bytes;
 	engine_id self;
-	bool archive;
-	uint64_t deadlock_timeout_us, stale_read_limit_us, resubmit_us;
+	bool archive, closing;
+	uint64_t deadlock_timeout_us, stale_read_limit_us, write_limit_us, resubmit_us;
+	uint64_t silence_us;           /* as of the last tick: without a sign of the voters */
 	struct list accesses, txns, later;
 	struct list waiting[WAIT_KINDS][WAIT_BUCKETS]; /* struct access.waiting */
 	txn_id next_txn;
 	uint64_t next_rel, next_request;
 	struct txns_stats stats;
 	/* submissions */
-	struct list submissions;
+	struct list submissions, doubts; /* doubts: doubt.c */
 	uint64_t next_seq;
 	uint64_t submit_waits_us;      /* since when the oldest one waits to be seen in the log, or was sent again */
 	struct timer resubmit_timer, tick_timer;
@@ -221,7 +225,8 @@ void txns_later(struct txns *t, struct access *a); /* wakes it in the next turn 
 void txns_wake_later(struct txns *t);
 struct txn *txn_leave(struct access *a); /* the session has none any more; it goes on by itself */
 void txn_end(struct access *a); /* frees; locks are gone or going by themselves */
-enum status access_check(struct access *a, struct error *err); /* canceled, victim, removed */
+enum status access_check(struct access *a, struct error *err); /* canceled, victim, removed, cut off */
+enum status access_check_write(struct access *a, struct error *err); /* the same of what others must agree to */
 enum status access_voters_check(struct access *a, struct error *err); /* ST_NO_VOTERS (P26) */
 /* ST_OK: applied is an index that the leader confirmed since latest_request was 0. Then set it to 0. */
 enum status access_latest_wait(struct access *a);
@@ -242,7 +247,14 @@ struct submission *txns_submit(struct txns *t, struct record *r, const struct bu
 void submit_init(struct txns *t);
 void submit_fini(struct txns *t);
 void submit_applied(struct txns *t, const struct record *r, enum verdict v, enum void_cause cause);
-void submit_fail_all(struct txns *t); /* removed: none of them will be applied, or it is not known */
+void submit_fail_all(struct txns *t, engine_id was); /* removed, as @was: none of them will be applied, or it is not known */
+
+/* doubt.c */
+void doubt_add(struct txns *t, engine_id was, const struct submission *s);
+void doubts_tick(struct txns *t);
+void doubts_message(struct txns *t, engine_id from, uint8_t type, struct reader *r);
+void doubts_fini(struct txns *t);
+void commit_doubt_over(struct txns *t, struct txn *x, enum verdict v, seq_index index); /* commit.c; index 0: unknown */
 void submit_flush(struct txns *t);
 void submit_received(struct txns *t, struct reader *r); /* MSG_RECEIVED */
 

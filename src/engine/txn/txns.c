@@ -149,10 +149,24 @@ static void undo_limit(struct txns *t)
 	atom_store_undo_drop_oldest(store, atom_store_undo_bytes(store) / 8);
 }
 
+/* P26: who waits for others, cut off from the voters, is told so. What is on its way into the log goes on waiting (P25). */
+static void cut_off(struct txns *t)
+{
+	static const enum wait_kind writes[] = {WAIT_LOCK, WAIT_SEQUENCE, WAIT_INTENT, WAIT_SLOTS, WAIT_FLOW},
+				    reads[] = {WAIT_ATOM, WAIT_APPLIED, WAIT_AUDIT};
+
+	t->silence_us = t->host->silence_us(t->ctx);
+	for (size_t i = 0; t->silence_us > t->write_limit_us && i < sizeof writes / sizeof *writes; i++)
+		txns_wake(t, writes[i], 0);
+	for (size_t i = 0; t->silence_us > t->stale_read_limit_us && i < sizeof reads / sizeof *reads; i++)
+		txns_wake(t, reads[i], 0);
+}
+
 static void tick(struct timer *tm, void *ctx)
 {
 	struct txns *t = ctx;
 
+	cut_off(t);
 	undo_limit(t);
 	ddl_tick(t);
 	grants_probe(t);
@@ -165,6 +179,7 @@ static void tick(struct timer *tm, void *ctx)
 	txns_wake(t, WAIT_LATEST, 0);
 	txns_wake(t, WAIT_MEMBER, 0);
 	structures_turn(t);
+	doubts_tick(t);
 	timer_arm(t->timers, tm, txns_now(t) + TICK_US);
 }
 
@@ -201,6 +216,9 @@ struct txns *txns_new(const struct txns_config *cfg)
 	t->archive = cfg->archive;
 	t->deadlock_timeout_us = cfg->deadlock_timeout_us ? cfg->deadlock_timeout_us : 1000000;
 	t->stale_read_limit_us = cfg->stale_read_limit_us ? cfg->stale_read_limit_us : 10000000;
+	t->write_limit_us = t->stale_read_limit_us;
+	if (cfg->write_limit_us && cfg->write_limit_us < t->write_limit_us)
+		t->write_limit_us = cfg->write_limit_us;
 	t->resubmit_us = cfg->resubmit_us ? cfg->resubmit_us : 300000;
 	t->next_txn = t->next_request = 1;
 	rng_init(&t->rng, cfg->seed);
@@ -233,7 +251,9 @@ void txns_free(struct txns *t)
 	while (!list_empty(&t->accesses))
 		access_free(CONTAINER_OF(t->accesses.next, struct access, all));
 	timer_cancel(t->timers, &t->tick_timer);
-	submit_fail_all(t); /* ends what has no session any more, too */
+	t->closing = true;
+	submit_fail_all(t, t->self); /* ends what has no session any more, too */
+	doubts_fini(t);
 	submit_fini(t);
 	grants_fini(t);
 	serials_fini(t);
@@ -268,11 +288,14 @@ const struct txns_stats *txns_stats(const struct txns *t)
  */
 void txns_set_self(struct txns *t, engine_id self)
 {
+	engine_id was;
+
 	if (t->self == self)
 		return;
+	was = t->self;
 	t->self = self;
 	replica_set_self(t->rp, self);
-	submit_fail_all(t);
+	submit_fail_all(t, was);
 	grants_reset(t);
 	serials_reset(t);
 	sequences_reset(t);
@@ -321,6 +344,10 @@ void txns_message(struct txns *t, engine_id from, const void *data, size_t bytes
 		break;
 	case MSG_RECEIVED:
 		submit_received(t, &r);
+		break;
+	case MSG_OUTCOME:
+	case MSG_OUTCOME_IS:
+		doubts_message(t, from, type, &r);
 		break;
 	case MSG_LATEST_IS:
 		request = get_u64(&r);

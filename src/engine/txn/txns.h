@@ -38,6 +38,11 @@ struct txn_host {
 	/* rows of views that the transaction manager does not know (engines' states, log, tree, failovers, metrics) */
 	enum status (*view_row)(void *ctx, const char *view, uint64_t at, struct arena *arena, struct cell *cells,
 				uint32_t count);
+	/* The record of @engine with this number, behind @plan: ST_OK; ST_END: not up to what is applied; ST_LOG_GONE. */
+	enum status (*record_find)(void *ctx, engine_id engine, uint64_t seq, seq_index plan, seq_index *index_out,
+				   enum verdict *verdict_out);
+	/* See access_remove_voter(). *under_way: 0 at first, kept between calls. */
+	enum status (*remove_voter)(void *ctx, uint64_t voter, uint64_t *under_way, struct error *err);
 };
 struct txns_config {
 	struct mem *mem;
@@ -53,6 +58,7 @@ struct txns_config {
 	size_t undo_limit_bytes;
 	uint64_t deadlock_timeout_us;   /* 0: 1 s */
 	uint64_t stale_read_limit_us;   /* 0: 10 s */
+	uint64_t write_limit_us;        /* the same for writes that are not on their way yet; 0: as reads */
 	uint64_t resubmit_us;           /* 0: 300 ms */
 };
 struct txns *txns_new(const struct txns_config *cfg);

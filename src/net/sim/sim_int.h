@@ -121,6 +121,8 @@ struct sim_net {
 	struct list conns, ready;
 	uint64_t orders, keys;
 	bool remote_read;
+	sim_filter_fn filter;
+	void *filter_ctx;
 	struct sim_net_counters counters;
 };
 

@@ -65,6 +65,12 @@ uint64_t sim_net_next_us(const struct sim_net *sn)
 	return sn->heap.count ? sn->heap.at[0].when_us : UINT64_MAX;
 }
 
+void sim_net_set_filter(struct sim_net *sn, sim_filter_fn fn, void *ctx)
+{
+	sn->filter = fn;
+	sn->filter_ctx = ctx;
+}
+
 /* -- faults ----------------------------------------------------------------------------------- */
 
 static const struct sim_pair *pair_find(const struct sim_net *sn, const struct sim_host *from,

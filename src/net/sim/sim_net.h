@@ -75,6 +75,13 @@ void sim_net_set_pair_faults(struct sim_net *sn, const struct sim_host *from, co
 void sim_net_block(struct sim_net *sn, const struct sim_host *from, const struct sim_host *to, bool blocked);
 void sim_net_block_both(struct sim_net *sn, const struct sim_host *a, const struct sim_host *b, bool blocked);
 void sim_net_heal(struct sim_net *sn); /* takes away all blocks */
+/*
+ * Looks at each message before it goes into a link, and may take it away, or make it shorter by lowering *bytes: false is
+ * "lost without a trace", as what a relay drops when its backlog is full. It may write to @data. NULL: none.
+ */
+typedef bool (*sim_filter_fn)(void *ctx, const struct sim_host *from, const struct sim_host *to, uint8_t *data,
+			      uint32_t *bytes);
+void sim_net_set_filter(struct sim_net *sn, sim_filter_fn fn, void *ctx);
 /* Breaks all links between two hosts. half_open: neither side notices. */
 void sim_net_break(struct sim_net *sn, const struct sim_host *a, const struct sim_host *b, bool half_open);
 

@@ -234,6 +234,23 @@ static enum status sim_connect(struct net *net, const char *address, struct net_
 	return ST_OK;
 }
 
+/* What the filter leaves of it, as a message of its own: others may share the one given. NULL: nothing. */
+static struct net_msg *filtered(struct sim_conn *c, uint8_t e, struct net_msg *msg)
+{
+	struct net_msg *copy = net_msg_new(c->sn->mem, msg->bytes), *out = NULL;
+	uint32_t bytes = msg->bytes;
+
+	memcpy(copy->data, msg->data, bytes);
+	if (c->sn->filter(c->sn->filter_ctx, c->ends[e].host, c->ends[!e].host, copy->data, &bytes)) {
+		ASSERT_OP(bytes, <=, msg->bytes);
+		out = net_msg_new(c->sn->mem, bytes);
+		memcpy(out->data, copy->data, bytes);
+	}
+	net_msg_unref(copy);
+	net_msg_unref(msg);
+	return out;
+}
+
 static void sim_send(struct net_link *link, struct net_msg *msg)
 {
 	struct sim_end *end = end_of(link);
@@ -246,6 +263,10 @@ static void sim_send(struct net_link *link, struct net_msg *msg)
 	if (end->state != END_UP && end->state != END_DIALLING) {
 		c->sn->counters.dropped++;
 		net_msg_unref(msg);
+		return;
+	}
+	if (c->sn->filter && !(msg = filtered(c, e, msg))) {
+		c->sn->counters.dropped++;
 		return;
 	}
 	struct sim_item *it = sim_item_new(c->sn, ITEM_MESSAGE, !e);

@@ -122,6 +122,39 @@ BOTH(test_store_append)
 	disk_fini(&d);
 }
 
+/* Entries beyond the journal's end begin it anew: what is before them is not of it any more, and nothing is short. */
+BOTH(test_store_begun_anew)
+{
+	struct disk d;
+	struct seq_entry e;
+
+	open_founded(&d, ops);
+	persist(&d, 1, 70, 1, 6, "old");
+	disk_wait(&d);
+	persist(&d, 4, 71, 0, 0, "");
+	persist(&d, 4, 71, 41, 2, "new");
+	disk_wait(&d);
+	CU_ASSERT_EQUAL(d.ops->journal_read(d.store, 6, &e), ST_END);
+	CU_ASSERT_EQUAL(d.ops->journal_read(d.store, 40, &e), ST_END);
+	CU_ASSERT(has(&d, 41, 4, "new"));
+	reopen(&d);
+	CU_ASSERT_EQUAL(d.found.first_pos, 41);
+	CU_ASSERT_EQUAL(d.found.last_pos, 42);
+	CU_ASSERT_EQUAL(d.found.term, 4);
+	CU_ASSERT_EQUAL(d.found.vote, 71);
+	CU_ASSERT_FALSE(d.found.short_journal);
+	CU_ASSERT_EQUAL(d.ops->journal_read(d.store, 6, &e), ST_END);
+	CU_ASSERT(has(&d, 42, 4, "new"));
+	persist(&d, 5, 71, 42, 3, "next"); /* and it goes on as ever */
+	disk_wait(&d);
+	reopen(&d);
+	CU_ASSERT_EQUAL(d.found.first_pos, 41);
+	CU_ASSERT_EQUAL(d.found.last_pos, 44);
+	CU_ASSERT(has(&d, 41, 4, "new"));
+	CU_ASSERT(has(&d, 44, 5, "next"));
+	disk_fini(&d);
+}
+
 /* A replaced suffix is gone, also when the new one is shorter: at once, and after a reopen; nothing is short. */
 BOTH(test_store_replace)
 {
@@ -409,6 +442,7 @@ void suite_archive_store(void)
 
 	ADD(test_store_new);
 	ADD(test_store_append);
+	ADD(test_store_begun_anew);
 	ADD(test_store_replace);
 	ADD(test_store_begins_late);
 	ADD(test_store_random);

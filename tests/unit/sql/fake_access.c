@@ -1055,6 +1055,12 @@ enum status access_wait_applied(struct access *a, seq_index index)
 	return a->e->index >= index ? ST_OK : ST_WAIT;
 }
 
+enum status access_remove_voter(struct access *a, uint64_t voter, struct error *err)
+{
+	(void)a;
+	return error_set(err, ST_BAD_PARAMETER, "there is no voter %llu", (unsigned long long)voter);
+}
+
 enum status access_view_row(struct access *a, const char *view, uint64_t at, struct arena *arena, struct cell *cells_out,
 			    uint32_t cell_count)
 {

@@ -64,7 +64,7 @@ struct leader {                 /* what the engine whose voter leads keeps */
 	uint64_t wall_us;
 	struct buf pending;     /* records taken and not yet in a batch */
 	uint32_t pending_count;
-	struct buf early;       /* submissions that came before it was active: (u64 engine, u32 bytes, records) each */
+	struct buf ahead;       /* submissions that came before it was active: (u64 engine, u32 bytes, records) each */
 	struct map accepted;    /* engine -> struct accepted: last number taken */
 	VEC(struct accepted *) accepted_all;
 	struct map reports;     /* engine -> struct report */

@@ -14,7 +14,7 @@
 #define BATCHES_IN_FLIGHT 4
 #define BATCH_BYTES (4u << 20)
 #define PENDING_BYTES (64u << 20)  /* over it submissions are refused; their senders repeat them */
-#define EARLY_BYTES (8u << 20)     /* the same of those that come before this leader may take any */
+#define AHEAD_BYTES (8u << 20)     /* the same of those that come before this leader may take any */
 #define REPORT_LIMIT 6             /* heartbeat limits without a report before an engine is removed */
 #define SETTLE_LIMIT 2             /* the same after a change of leader, for those never heard of */
 
@@ -24,7 +24,7 @@ void leader_init(struct engine *e)
 
 	memset(l, 0, sizeof *l);
 	buf_init(&l->pending, e->mem);
-	buf_init(&l->early, e->mem);
+	buf_init(&l->ahead, e->mem);
 	map_init(&l->accepted, e->mem);
 	map_init(&l->reports, e->mem);
 	map_init(&l->parts, e->mem);
@@ -36,7 +36,7 @@ static void leader_clear(struct engine *e)
 	struct leader *l = &e->leader;
 
 	buf_reset(&l->pending);
-	buf_reset(&l->early);
+	buf_reset(&l->ahead);
 	l->pending_count = 0;
 	l->active = false;
 	for (size_t i = 0; i < l->accepted_all.count; i++)
@@ -61,7 +61,7 @@ void leader_fini(struct engine *e)
 
 	leader_clear(e);
 	buf_fini(&l->pending);
-	buf_fini(&l->early);
+	buf_fini(&l->ahead);
 	map_fini(&l->accepted);
 	map_fini(&l->reports);
 	map_fini(&l->parts);
@@ -93,20 +93,20 @@ bool engine_is_leader(const struct engine *e)
  * What was sent again for the new leader's sake came before it could be judged: while its first entry went to the disks. To
  * drop it would leave it to the senders' timers.
  */
-static void take_early(struct engine *e)
+static void take_ahead(struct engine *e)
 {
-	struct buf early = e->leader.early;
-	struct reader r = reader_init(early.data, early.size);
+	struct buf ahead = e->leader.ahead;
+	struct reader r = reader_init(ahead.data, ahead.size);
 
-	buf_init(&e->leader.early, e->mem);
+	buf_init(&e->leader.ahead, e->mem);
 	while (reader_left(&r)) {
 		engine_id from = get_u64(&r);
 		uint32_t bytes = get_u32(&r);
 		struct reader records = reader_init(get_raw(&r, bytes), bytes);
 
-		leader_submit(e, from, &records);
+		leader_submit(e, from, &records, false);
 	}
-	buf_fini(&early);
+	buf_fini(&ahead);
 }
 
 /* All that is committed is applied, and the own term has begun: last numbers and the next index are known. */
@@ -137,7 +137,7 @@ static void maybe_activate(struct engine *e)
 	for (size_t i = 0; i < e->refused.count; i++)
 		if (e->refused.at[i] != e->self)
 			leader_remove(e, e->refused.at[i], REMOVE_LINK);
-	take_early(e);
+	take_ahead(e);
 	e->kicked = true;
 }
 
@@ -255,11 +255,11 @@ void leader_submit(struct engine *e, engine_id from, struct reader *r, bool tell
 	struct record *rec;
 
 	if (!leading(e)) { /* it will be sent again, to whoever leads */
-		if (e->seq && seq_role(e->seq) == SEQ_LEADER && e->leader.early.size + reader_left(r) < EARLY_BYTES) {
+		if (e->seq && seq_role(e->seq) == SEQ_LEADER && e->leader.ahead.size + reader_left(r) < AHEAD_BYTES) {
 			COVER(LEADER_EARLY);
-			put_u64(&e->leader.early, from);
-			put_u32(&e->leader.early, (uint32_t)reader_left(r));
-			buf_put(&e->leader.early, r->p, reader_left(r));
+			put_u64(&e->leader.ahead, from);
+			put_u32(&e->leader.ahead, (uint32_t)reader_left(r));
+			buf_put(&e->leader.ahead, r->p, reader_left(r));
 		}
 		return;
 	}

@@ -33,4 +33,11 @@ for f in measured:
         check(got["promoted_ms"]["median"] < LIMIT_MS[fault] * lib.SLOW, what + ": in time", got)
         print("     %s: removed after %.1f ms, promoted after %.1f ms (medians of %d)" % (
             what, got["removed_ms"]["median"], got["promoted_ms"]["median"], ROUNDS))
+    what, got = f["fabric"] + " leader", f["leader"]
+    equal(what + ": rounds", got["rounds"], ROUNDS)
+    equal(what + ": causes", got["causes"], {"link lost": ROUNDS})
+    check(0 < got["gap_ms"]["min"] <= got["client_ms"]["max"], what + ": one client waits as long as all do", got)
+    check(got["gap_ms"]["median"] < LIMIT_MS["kill"] * lib.SLOW, what + ": in time", got)
+    print("     %s: removed after %.1f ms, no commit for %.1f ms (medians of %d)" % (
+        what, got["removed_ms"]["median"], got["gap_ms"]["median"], ROUNDS))
 finish()

@@ -78,7 +78,7 @@
 	X(MCAST_GIVEN_UP, 1, "the stream was taken up again: datagrams lost too much")         \
 	X(SAVEPOINT_UNDONE, 1, "a savepoint took back writes")                                 \
 	X(SESSION_EARLY, 0, "a message between two engines overtook another")                  \
-	X(VOTERS_BOTH, 1, "two voters dialled each other at once")                              \
+	X(VOTERS_BOTH, 0, "two voters dialled each other at once")                              \
 	X(VOTERS_REPLACED, 1, "a link between voters that one side had lost was replaced")     \
 	X(DIRECT_OPEN, 1, "a direct link was opened")                                          \
 	X(DIRECT_LOST, 1, "a direct link broke")                                               \

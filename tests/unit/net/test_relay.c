@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cover.h"
 #include "net_relays.h"
 
 void suite_net_relay(void);
@@ -87,6 +88,8 @@ static void run_looking(uint64_t us, uint64_t seed)
  */
 static void test_relay_voter_links(void)
 {
+	uint64_t both = cover_counts[COVER_VOTERS_BOTH], replaced = cover_counts[COVER_VOTERS_REPLACED];
+
 	for (uint64_t seed = 0; seed < 20; seed++) {
 		struct sim_faults slow = {.delay_min_us = 1000, .delay_max_us = seed % 2 ? 20000 : 1000};
 		uint32_t voters = seed % 3 ? 3 : 5;
@@ -128,6 +131,7 @@ static void test_relay_voter_links(void)
 		check(relays_bounded(&c, 3000000), "voters do not come to one link", seed);
 		end(seed);
 	}
+	CU_ASSERT(cover_counts[COVER_VOTERS_BOTH] > both && cover_counts[COVER_VOTERS_REPLACED] > replaced);
 }
 
 /* Stopped, and nothing of the log waits for it on its old link. */

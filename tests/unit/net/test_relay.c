@@ -386,6 +386,9 @@ static void test_relay_quiet_parent(void)
 			CU_ASSERT(relay_parent(c.nodes[ids[i] - 1].relay) != p->id);
 			CU_ASSERT_EQUAL(stats_of(&c.nodes[ids[i] - 1]).parents_left, 1);
 		}
+		/* they are guests of several, for there is no room for them anywhere */
+		for (uint32_t i = 0; i < c.node_count; i++)
+			CU_ASSERT(relay_children(c.nodes[i].relay, NULL, 0) <= 3 + 1);
 		relays_run(&c, 200000);
 		CU_ASSERT_EQUAL(c.removals, 0);
 		sim_host_resume(p->host);

@@ -219,11 +219,16 @@ def main():
     end = time.monotonic() + SECONDS
     todo = list(faults.all)
     choose.shuffle(todo)
-    while todo or time.monotonic() < end:
-        faults.inflict(todo.pop() if todo else choose.choice(faults.all))
-        time.sleep(choose.uniform(0.1, 1))
-    faults.members()
-    load.goes_on("with all of them back", number=200)
+    try:
+        while todo or time.monotonic() < end:
+            faults.inflict(todo.pop() if todo else choose.choice(faults.all))
+            time.sleep(choose.uniform(0.1, 1))
+        faults.members()
+        load.goes_on("with all of them back", number=200)
+    except RuntimeError as e:  # an engine did not start: what was seen so far is judged all the same
+        check(False, "the faults end", e)
+        if faults.on_hosts:
+            cluster.repair()
     load.finish()
     say("     faults: " + ", ".join("%s %d" % f for f in sorted(faults.counts.items())))
     good = load.judge()

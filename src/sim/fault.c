@@ -294,6 +294,8 @@ void faults_start(struct faults *f)
 	while (!f->weights)
 		for (uint32_t i = 0; i < FAULT_COUNT; i++) {
 			f->weight[i] = rng_below(&w->rng, 2) ? 1 + (uint32_t)rng_below(&w->rng, 4) : 0;
+			if (i >= FAULT_FULL && f->weight[i])
+				f->weight[i] = 1; /* what they lead to is soon met, and not at the cost of the others */
 			f->weights += f->weight[i];
 		}
 	if (w->mood == MOOD_DDL || w->mood == MOOD_BULK) { /* engines that go without a word, and come again */

@@ -264,8 +264,7 @@ void access_begin(struct access *a, enum isolation iso, bool read_only)
 	a->txn->iso = iso;
 	a->txn->read_only = read_only;
 	a->canceled = false;
-	a->latest_request = 0; /* an answer to a statement that was cancelled is too old for the next */
-	a->need_applied = 0;
+	a->need_applied = a->free_as_of = 0;
 	a->latest_request = 0; /* the answer to a statement that was canceled since is too old for this one */
 	a->savepoints.count = 0;
 }
@@ -339,6 +338,7 @@ static enum status snapshot_take(struct access *a, struct error *err)
 
 	if (a->early)
 		return access_wait(a, WAIT_SUBMISSION, a->early->id);
+	least = least > a->free_as_of ? least : a->free_as_of;
 	if (least > txns_applied(t))
 		return access_wait(a, WAIT_APPLIED, least);
 	st = access_voters_check(a, err);

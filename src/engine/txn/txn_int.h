@@ -123,6 +123,7 @@ struct access {
 	VEC(struct savepoint) savepoints;
 	seq_index last_commit;    /* own latest: later snapshots are not older */
 	seq_index need_applied;   /* restart: wait for it */
+	seq_index free_as_of;     /* keys that it was granted are free as of here: the next snapshot shows who left them gone (P9) */
 	struct schema_cache *schema; /* generation lent to the open transaction */
 	VEC(struct schema_cache *) lent; /* older ones, lent before */
 	struct arena turn;        /* scratch */

@@ -109,6 +109,8 @@ enum status access_lock_keys(struct access *a, const struct table_def *t, const 
 		taken_out[i] = h ? h->value : 0;
 		if (h && h->value && h->floor > a->need_applied)
 			a->need_applied = h->floor; /* P9: the next snapshot sees the row that has the key */
+		if (h && !h->value && h->floor > a->free_as_of)
+			a->free_as_of = h->floor;
 		if (k && k->newest)
 			taken_out[i] = k->newest->present ? k->newest->row : 0;
 	}

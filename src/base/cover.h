@@ -71,7 +71,7 @@
 	X(SEQUENCE_RESERVE, 1, "a range of a sequence was reserved")                           \
 	X(DOUBT_DECIDED, 1, "a removed engine learnt what became of its commit")               \
 	X(UNKNOWN_OUTCOME, 0, "a client was told that an outcome is unknown")                  \
-	X(WRITE_REFUSED, 1, "a write was refused: no sign of the voters")                      \
+	X(WRITE_REFUSED, 0, "a write was refused: no sign of the voters")                      \
 	X(STALE_REFUSED, 1, "a statement was refused: no sign of the voters")                  \
 	X(MCAST_TRUSTED, 1, "a parent was asked to stop streaming: the log comes by datagrams") \
 	X(MCAST_REPAIRED, 1, "a batch that no datagram brought came over the tree")            \

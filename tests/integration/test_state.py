@@ -35,11 +35,11 @@ def write(cluster, megabytes):
 def taken(cluster, name, since, what):
     """@since: length of its log then."""
     def found():
-        return "archive state taken" in log_of(cluster, name)[since:]
+        return " state taken index=" in log_of(cluster, name)[since:]
     lib.eventually(60, "%s takes the state, %s" % (name, what), found)
-    line = [x for x in log_of(cluster, name)[since:].splitlines() if "archive state taken" in x]
+    line = [x for x in log_of(cluster, name)[since:].splitlines() if " state taken index=" in x]
     if line:
-        say("     %s: %s" % (name, line[-1].split("archive ", 1)[1]))
+        say("     %s: %s" % (name, line[-1].split(name + " ", 1)[1]))
 
 
 def follows(cluster, name):

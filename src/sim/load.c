@@ -30,7 +30,7 @@ static const char *const definitions[] = {
 	"CREATE TABLE wit (id bigint PRIMARY KEY, tag bigint)",
 	"CREATE TABLE duty (id int PRIMARY KEY, pair int, on_duty int)",
 	"CREATE INDEX duty_pair ON duty (pair)",
-	"CREATE TABLE slots (id bigint PRIMARY KEY, g int)",
+	"CREATE TABLE slots (id bigint PRIMARY KEY, g int, pad text)",
 	"CREATE INDEX slots_g ON slots (g)",
 	"CREATE SEQUENCE sq0",
 	"CREATE SEQUENCE sq1 CACHE 7",

@@ -3,7 +3,7 @@
  *
  * duty(id int primary key, pair int, on_duty int): of the two of a pair one is always on duty. Who finds both on sends one home;
  * who finds one off calls that one back: each writes one row, having read two (write skew).
- * slots(id bigint primary key, g int): no group has more than SLOTS rows. Who finds room adds a row, who finds none removes them all:
+ * slots(id bigint primary key, g int, pad text): no group has more than SLOTS rows. Who finds room adds a row, who finds none removes them all:
  * each adds rows that no other has locked (a predicate's write skew). Both are read by key, by an index, and whole.
  * Every snapshot, whoever takes it, must show both to hold: writers' own, and those of readers at any level.
  */
@@ -14,6 +14,7 @@
 
 #define GROUPS 4
 #define SLOTS 3
+#define PAD_BYTES 20000 /* so that an atom is full after some rows, and new ones are made under those who read the table */
 
 enum at {
 	AT_START, AT_BEGIN, AT_SAVEPOINT, AT_READ, AT_BACK, AT_WRITE, AT_COMMIT, AT_ROLLBACK, AT_READER, AT_READER_DUTY,
@@ -98,7 +99,8 @@ static void write_one(struct client *c)
 	if (!s->slots)
 		client_query(c, "UPDATE duty SET on_duty = %d WHERE id = %d", s->on_duty, s->id);
 	else if (s->count < SLOTS)
-		client_query(c, "INSERT INTO slots VALUES (%" PRId64 ", %d)", (int64_t)c->number * 1000000 + s->next_id++, s->group);
+		client_query(c, "INSERT INTO slots VALUES (%" PRId64 ", %d, repeat('x', %d))", (int64_t)c->number * 1000000 + s->next_id++, s->group,
+			     PAD_BYTES);
 	else
 		client_query(c, "DELETE FROM slots WHERE g = %d", s->group);
 }

@@ -83,6 +83,7 @@ static bool has(const struct range_set *s, uint32_t group, uint32_t point)
 
 	ranges_init(&one, &account, RANGES_MAX);
 	add(&one, unused, group, point, point == POINTS ? POINTS + 1 : point + 1);
+	ranges_settle(&one);
 	meets = ranges_meet(s, &one);
 	CU_ASSERT_EQUAL(ranges_meet(&one, s), meets);
 	ranges_fini(&one);

@@ -5,41 +5,16 @@
  * Columns are set by name; what is not set is false, zero or null by its type. Views that nothing here knows are
  * empty: there is nothing in Valence that they could show.
  */
-#include "engine/sql/virtual_rows.h"
+#include "engine/sql/virtual_rows_int.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/map.h"
 #include "engine/sql/session.h"
 #include "engine/sql/values.h"
-#include "engine/sql/virtual.h"
 
-#define OID_PG_CATALOG 11
-#define OID_PUBLIC 2200
-#define OID_INFORMATION 13000
-#define OID_VALENCE 13001
-#define OID_USER 10
-#define OID_DATABASE 5
-#define OID_BTREE 403
-
-struct virtual_rows {
-	struct exec *ex;
-	struct sql_session *s;
-	const struct virtual_rel *def;
-	const struct filler *fill;
-	struct cell *row;
-	struct arena *arena;    /* of the current row */
-	struct relation_def rel;
-	rel_id after;
-	uint64_t at;            /* number, or number within the relation */
-	bool have_rel;
-	struct arena *store;    /* of the whole scan */
-	const struct access_lock *locks; /* pg_locks: as of its first row */
-	uint64_t lock_count;
-};
 struct filler {
 	const char *name;
 	bool by_relation;
@@ -47,30 +22,6 @@ struct filler {
 };
 
 /* -- setting columns ------------------------------------------------------------------------------------------------ */
-
-static struct cell *column(struct virtual_rows *v, const char *name)
-{
-	int c = virtual_column(v->def, name);
-
-	ASSERT(c >= 0);
-	return &v->row[c];
-}
-
-static void set_text(struct virtual_rows *v, const char *name, const char *text)
-{
-	*column(v, name) = (struct cell){.phys = PHYS_VAR, .null = !text, .bytes = text ? (uint32_t)strlen(text) : 0,
-					 .var = (const uint8_t *)text};
-}
-
-static void set_int(struct virtual_rows *v, const char *name, int64_t i)
-{
-	struct cell *c = column(v, name);
-
-	if (c->phys == PHYS_F64)
-		*c = (struct cell){.phys = PHYS_F64, .f = (double)i};
-	else
-		*c = (struct cell){.phys = c->phys, .i = i};
-}
 
 static void set_list(struct virtual_rows *v, const char *name, uint32_t element, const int64_t *at, uint32_t n)
 {
@@ -647,147 +598,6 @@ static enum status pg_prepared_statements(struct virtual_rows *v)
 	return ST_OK;
 }
 
-static void set_time(struct virtual_rows *v, const char *name, uint64_t wall_us)
-{
-	if (wall_us)
-		set_int(v, name, (int64_t)wall_us - INT64_C(946684800000000)); /* since 2000-01-01 */
-}
-
-/* host:port, with or without brackets */
-static void set_client(struct virtual_rows *v, const char *client)
-{
-	const char *colon = strrchr(client, ':');
-	size_t n = colon ? (size_t)(colon - client) : strlen(client);
-
-	column(v, "client_port")->null = !colon;
-	if (!n)
-		return;
-	if (client[0] == '[' && client[n - 1] == ']') {
-		client++;
-		n -= 2;
-	}
-	set_text(v, "client_addr", arena_strndup(v->arena, client, n));
-	if (colon)
-		set_int(v, "client_port", strtol(colon + 1, NULL, 10));
-}
-
-static enum status pg_stat_activity(struct virtual_rows *v)
-{
-	const struct sql_session *s = v->s ? access_session_at(v->s->access, v->at) : NULL;
-	const char *type, *event;
-
-	if (!s)
-		return ST_END;
-	set_int(v, "datid", OID_DATABASE);
-	set_text(v, "datname", s->database);
-	set_int(v, "pid", s->cfg.backend_pid);
-	column(v, "leader_pid")->null = true;
-	set_int(v, "usesysid", OID_USER);
-	set_text(v, "usename", s->user);
-	set_text(v, "application_name", settings_get(&s->settings, settings_find("application_name")));
-	set_client(v, s->client);
-	set_time(v, "backend_start", s->started_us);
-	if (access_in_transaction(s->access))
-		set_time(v, "xact_start", access_transaction_time_us(s->access));
-	set_time(v, "query_start", s->query_us);
-	set_time(v, "state_change", s->state_us);
-	event = access_wait_event(s->access, &type);
-	if (!s->idle_since_us) {
-		set_text(v, "state", "active");
-	} else {
-		type = "Client";
-		event = "ClientRead";
-		set_text(v, "state", s->block == BLOCK_OPEN ? "idle in transaction" :
-				     s->block == BLOCK_FAILED ? "idle in transaction (aborted)" : "idle");
-	}
-	set_text(v, "wait_event_type", type);
-	set_text(v, "wait_event", event);
-	column(v, "backend_xid")->null = column(v, "backend_xmin")->null = column(v, "query_id")->null = true;
-	set_text(v, "query", s->query);
-	set_text(v, "backend_type", "client backend");
-	return ST_OK;
-}
-
-/* The table or index that has this storage, and where it is a relation's own name: 0 in *oid_out when there is none now. ST_WAIT. */
-static enum status storage_owner(struct virtual_rows *v, rel_id storage, int64_t *oid_out)
-{
-	struct relation_def def;
-	rel_id id = 0;
-	enum status st;
-
-	*oid_out = 0;
-	while ((st = access_relation_next(v->s->access, id, &def, &id)) == ST_OK) {
-		if (def.kind != REL_TABLE)
-			continue;
-		if (def.table->storage == storage)
-			*oid_out = (int64_t)def.table->id;
-		for (uint16_t i = 0; i < def.table->index_count; i++)
-			if (def.table->indexes[i].storage == storage)
-				*oid_out = (int64_t)def.table->indexes[i].id;
-		if (*oid_out)
-			return ST_OK;
-	}
-	return st == ST_END ? ST_OK : st;
-}
-
-static void null_columns(struct virtual_rows *v, const char *const *names)
-{
-	for (; *names; names++)
-		column(v, *names)->null = true;
-}
-
-static enum status pg_locks(struct virtual_rows *v)
-{
-	static const char *const kinds[] = {"relation", "tuple", "object", "advisory"};
-	static const char *const modes[] = {"RowShareLock", "ShareLock", "RowExclusiveLock", "ExclusiveLock"};
-	static const char *const nulls[] = {"page", "tuple", "transactionid", "classid", "objid", "objsubid", "waitstart", NULL};
-	const struct access_lock *l;
-	const struct sql_session *s;
-	int64_t oid = 0;
-	enum status st;
-
-	if (!v->s)
-		return ST_END;
-	if (!v->locks)
-		v->locks = access_locks(v->s->access, v->store, &v->lock_count);
-	if (v->at >= v->lock_count)
-		return ST_END;
-	l = &v->locks[v->at];
-	s = l->session;
-	if (l->kind == ACCESS_LOCK_RELATION) {
-		oid = (int64_t)l->storage;
-	} else if (l->kind != ACCESS_LOCK_ADVISORY) {
-		st = storage_owner(v, l->storage, &oid);
-		if (st)
-			return st;
-	}
-	null_columns(v, nulls);
-	set_text(v, "locktype", kinds[l->kind]);
-	set_int(v, "database", OID_DATABASE);
-	set_int(v, "relation", oid);
-	column(v, "relation")->null = !oid;
-	if (l->kind == ACCESS_LOCK_ROW) {
-		set_int(v, "page", (int64_t)(l->row >> 12 & INT32_MAX));
-		set_int(v, "tuple", (int64_t)(l->row & 4095));
-	} else if (l->kind == ACCESS_LOCK_KEY) {
-		set_int(v, "classid", oid);
-		set_int(v, "objid", (int64_t)(l->key_hash & UINT32_MAX));
-		set_int(v, "objsubid", 0);
-	} else if (l->kind == ACCESS_LOCK_ADVISORY) { /* as PostgreSQL shows them */
-		set_int(v, "classid", (int64_t)((uint64_t)l->name.number >> 32));
-		set_int(v, "objid", (int64_t)((uint64_t)l->name.number & UINT32_MAX));
-		set_int(v, "objsubid", l->name.space);
-	}
-	set_text(v, "virtualtransaction", arena_printf(v->arena, "%llu/%llu", (unsigned long long)l->engine,
-						       (unsigned long long)l->txn));
-	set_int(v, "pid", s ? (int64_t)s->cfg.backend_pid : 0);
-	column(v, "pid")->null = !s;
-	set_text(v, "mode", l->kind == ACCESS_LOCK_RELATION ?
-				    (l->mode == ACCESS_RELATION_EXCLUSIVE ? "AccessExclusiveLock" : "AccessShareLock") : modes[l->mode]);
-	set_int(v, "granted", l->granted);
-	return ST_OK;
-}
-
 /* -- information_schema ------------------------------------------------------------------------------------------------------ */
 
 static enum status is_tables(struct virtual_rows *v)
@@ -1029,8 +839,8 @@ static const struct filler fillers[] = {
 	{"pg_catalog.pg_settings", false, pg_settings},
 	{"pg_catalog.pg_cursors", false, pg_cursors},
 	{"pg_catalog.pg_prepared_statements", false, pg_prepared_statements},
-	{"pg_catalog.pg_stat_activity", false, pg_stat_activity},
-	{"pg_catalog.pg_locks", false, pg_locks},
+	{"pg_catalog.pg_stat_activity", false, virtual_activity},
+	{"pg_catalog.pg_locks", false, virtual_locks},
 	{"information_schema.tables", true, is_tables},
 	{"information_schema.columns", true, is_columns},
 	{"information_schema.schemata", true, is_schemata},

@@ -195,6 +195,8 @@ static enum status metrics_row(struct engine *e, uint64_t at, struct arena *aren
 		{"grants_inherited_total", (double)s->grants_inherited, "transactions from which a row was taken before they were decided"},
 		{"grants_remote_total", (double)s->grants_remote, "grants asked of other engines"},
 		{"deadlocks_total", (double)s->deadlocks, "deadlocks found"},
+		{"serialization_conflicts_total", (double)s->serial_conflicts,
+		 "SERIALIZABLE commits of this engine refused for what they had read"},
 		{"fetches_total", (double)s->fetches, "atoms fetched from other engines"},
 		{"fetch_bytes_total", (double)s->fetch_bytes, "bytes of fetched atoms"},
 		{"fetch_reads_total", (double)s->fetch_reads, "atoms that were read from another engine's memory"},

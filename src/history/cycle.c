@@ -10,9 +10,15 @@
 #define BIT(kind) (UINT32_C(1) << (kind))
 #define TOLD_MAX 40 /* transactions of one cycle that are told in words */
 
-static const struct { uint32_t kinds; bool merge; } layers[] = {
-	{BIT(EDGE_OWN) | BIT(EDGE_AUX) | BIT(EDGE_WW), false}, {BIT(EDGE_WR), false}, {BIT(EDGE_RW), false}, {0, true},
-	{BIT(EDGE_SESSION), false}, {BIT(EDGE_TIME) | BIT(EDGE_RW_TIME), false}};
+#define KINDS_WW (BIT(EDGE_OWN) | BIT(EDGE_AUX) | BIT(EDGE_WW))
+#define KINDS_RW (KINDS_WW | BIT(EDGE_WR) | BIT(EDGE_RW))
+#define KINDS_SESSION (KINDS_RW | BIT(EDGE_SESSION))
+#define KINDS_TIME (KINDS_SESSION | BIT(EDGE_TIME) | BIT(EDGE_RW_TIME))
+
+/* First what holds at every level, then what serializable transactions promise among themselves. */
+static const struct { uint32_t kinds; bool serializable; } layers[] = {
+	{KINDS_WW, false}, {KINDS_WW | BIT(EDGE_WR), false}, {KINDS_RW, false}, {KINDS_SESSION, false}, {KINDS_TIME, false},
+	{KINDS_RW, true},  {KINDS_SESSION, true},            {KINDS_TIME, true}};
 
 /* From one transaction to the next. */
 struct link { uint32_t from, to, a, b; enum edge_kind kind; };
@@ -201,11 +207,20 @@ static void components(struct history *h, struct graph *g, uint32_t kinds, uint3
 	mem_free(h->mem, members, ((size_t)g->indexed + 1) * sizeof *members);
 }
 
-/* Serializable transactions are at one moment. */
+/* Serializable transactions are at one moment. Beside others they have no more than a snapshot: those are left out. */
 static void merge(struct history *h, struct graph *g)
 {
 	uint32_t *rep = mem_alloc(h->mem, ((size_t)g->indexed + 1) * sizeof *rep);
+	size_t kept = 0;
 
+	for (size_t i = 0; i < g->edges.count; i++) {
+		uint32_t from = g->txn_of.at[g->edges.at[i].from], to = g->txn_of.at[g->edges.at[i].to];
+
+		if ((from == NONE || h->txns.at[from].level == HISTORY_SERIALIZABLE) &&
+		    (to == NONE || h->txns.at[to].level == HISTORY_SERIALIZABLE))
+			g->edges.at[kept++] = g->edges.at[i];
+	}
+	g->edges.count = kept;
 	for (uint32_t i = 0; i < g->indexed; i++)
 		rep[i] = NONE;
 	for (size_t i = 0; i < h->txns.count; i++) {
@@ -222,19 +237,20 @@ static void merge(struct history *h, struct graph *g)
 void history_cycles(struct history *h, struct graph *g)
 {
 	bool *told = mem_alloc(h->mem, h->txns.count + 1);
-	uint32_t *room, kinds = 0;
+	bool merged = false;
+	uint32_t *room;
 
 	graph_index(g);
 	room = mem_alloc(h->mem, ((size_t)g->indexed + 1) * sizeof *room);
 	for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
 		uint32_t count;
 
-		kinds |= layers[i].kinds;
-		if (layers[i].merge)
+		if (layers[i].serializable && !merged)
 			merge(h, g);
-		count = graph_components(g, kinds);
+		merged = layers[i].serializable;
+		count = graph_components(g, layers[i].kinds);
 		if (count)
-			components(h, g, kinds, count, told, room);
+			components(h, g, layers[i].kinds, count, told, room);
 	}
 	mem_free(h->mem, told, h->txns.count + 1);
 	mem_free(h->mem, room, ((size_t)g->indexed + 1) * sizeof *room);

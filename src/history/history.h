@@ -12,7 +12,7 @@
  *
  *   read committed     a snapshot for each statement, all before the commit
  *   snapshot isolation one snapshot, and whoever wrote the same key before has committed before it (first updater wins)
- *   serializable       one moment
+ *   serializable       the same, and one moment among serializable ones, which is all that PostgreSQL and we promise (adr/0011)
  *
  * which is: read committed forbids G0, G1 and statements that see half of a transaction; snapshot isolation all cycles but
  * those with two neighbouring anti-dependencies (Fekete et al., 2005); serializable all of them. No false alarms: each edge

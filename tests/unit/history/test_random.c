@@ -99,7 +99,8 @@ static void begin(struct db *d, struct client *c)
 		c->session = 0;
 		c->process_over = false;
 	}
-	c->level = (enum history_level)(1 + rng_below(&d->rng, 3));
+	/* serializable ones promise something among themselves only */
+	c->level = d->fault == SKIP_VALIDATION ? HISTORY_SERIALIZABLE : (enum history_level)(1 + rng_below(&d->rng, 3));
 	c->latest = rng_below(&d->rng, 4) == 0;
 	c->active = true;
 	c->info = false;

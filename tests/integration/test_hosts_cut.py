@@ -45,6 +45,17 @@ def read_until_refused(cluster, name, since):
         check(at - since > STALE_MS / 1000 - 1, name + ": but not before the stale read limit", at - since)
 
 
+def write_refused(cluster, name):
+    """At once, and for certain: nothing of it is there later (the load's sums)."""
+    at, code = time.monotonic(), None
+    try:
+        cluster.rows(name, "update account set balance = balance + 1000 where id = 1")
+    except psycopg2.Error as e:
+        code = e.pgcode
+    equal(name + ": SQLSTATE of a write while it is cut off", code, CUT_OFF)
+    check(time.monotonic() - at < 1 * lib.SLOW, name + ": that soon", time.monotonic() - at)
+
+
 def cut(cluster, load, name, what, ways=("out", "in")):
     """One cache: cut off, found out, refusing, repaired, back."""
     others = [n for n in cluster.caches if n != name]
@@ -85,6 +96,7 @@ def cut_minority(cluster, load):
     check(cluster.leader("c1") in rest, "an archive of the majority leads", cluster.leader("c1"))
     for name in (leader, "c3"):
         read_until_refused(cluster, name, at)
+        write_refused(cluster, name)
     equal("transfers acknowledged at c3", load.count(["c3"], since=at + 0.5), 0)
     cluster.repair()
     mended = time.monotonic()

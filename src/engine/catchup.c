@@ -57,7 +57,7 @@ static uint64_t window_pos(const struct engine *e)
  */
 static uint64_t position_of(struct engine *e, seq_index index, uint64_t end)
 {
-	uint64_t lo = 1, hi = end;
+	uint64_t lo = e->base_pos + 1, hi = end; /* what is before a state that was taken is not of the log any more */
 
 	while (lo < hi) {
 		uint64_t mid = lo + (hi - lo) / 2, at = mid;

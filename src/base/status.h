@@ -112,7 +112,7 @@
 	X(CRASH_SHUTDOWN, "57P02", "engine stopped")                                       \
 	X(CANNOT_CONNECT_NOW, "57P03", "engine is not ready")                              \
 	X(ALREADY_COMMITTED, "VT001", "the transaction was already committed")             \
-	X(NO_VOTERS, "57P05", "no sign of a majority of the archives")                     \
+	X(NO_VOTERS, "VN001", "no sign of a majority of the archives")                     \
 	X(SNAPSHOT_TOO_OLD, "72000", "snapshot too old")                                   \
 	X(CONFIG_FILE, "F0000", "bad configuration")                                       \
 	X(NO_ATOM, "XX000", "no such atom")                                                \

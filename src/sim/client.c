@@ -584,7 +584,7 @@ seq_index client_applied(const struct client *c)
 bool client_error_expected(struct client *c)
 {
 	/* conflicts, deadlocks, not a member, no voters, canceled, gone log, old snapshot; the rest is a bug */
-	static const char *const states[] = {"40001", "40P01", "57P03", "57P05", "08006", "08007", "72000", "57014",
+	static const char *const states[] = {"40001", "40P01", "57P03", "VN001", "08006", "08007", "72000", "57014",
 					     "25P02", "53200"};
 
 	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)

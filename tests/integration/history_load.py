@@ -18,7 +18,7 @@ from valence_cluster import IDLE, lost, say
 SLOTS = 8       # keys in use at a time
 LIST_MAX = 40   # elements, then another key takes its place
 RETRY = ("40001", "40P01", "72000")   # serialization failure, deadlock, snapshot too old
-AWAY = ("57P03", "57P05", "53100")    # between two memberships, no majority of the archives, no room
+AWAY = ("57P03", "VN001", "53100")    # between two memberships, no majority of the archives, no room
 LEVELS = {"rc": "read committed", "rr": "repeatable read", "ser": "serializable"}
 TABLES = ("create table hl (k int primary key, v text not null)", "create table hr (k int primary key, v bigint not null)")
 

@@ -16,7 +16,7 @@ from lib import check, equal
 from valence_cluster import say
 
 STALE_MS = 3000 * lib.SLOW
-CUT_OFF = "57P05"
+CUT_OFF = "VN001"
 
 
 def refusal(cluster, name):

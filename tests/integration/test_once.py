@@ -52,7 +52,7 @@ class Client(threading.Thread):
             self.told += 1
             return True
         if code:
-            if code not in ("40001", "40P01", "57P03", "57P05", "08006", "08007", "57P01"):
+            if code not in ("40001", "40P01", "57P03", "VN001", "08006", "08007", "57P01"):
                 self.unexpected.append("%s: %s" % (name, lib.error_of(answer)))
             return False
         self.told += any(kind == b"N" and b"CVT001\0" in body for kind, body in answer)

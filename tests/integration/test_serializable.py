@@ -15,7 +15,7 @@ from lib import PORT_BASE, SLOW, check, equal, finish
 from valence_cluster import Cluster
 
 SECONDS = (20 if os.environ.get("VALENCE_LONG") else 5) * (2 if SLOW > 1 else 1)
-EXPECTED = ("40001", "40P01", "57P05", "57P03", "08007", "72000")  # and a lost connection
+EXPECTED = ("40001", "40P01", "VN001", "57P03", "08007", "72000")  # and a lost connection
 ROWS, GROUPS = 400, 100
 
 

@@ -14,18 +14,20 @@
 #include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
+#define INHERIT_LAG_MAX 4096 /* records since the plan that is passed on: it holds back the horizon, so at times a row waits for the log */
 #define INHERIT_ROWS_MAX 64 /* that a transaction has changed: with more of them it waits for the log, as the next one does */
 
 /* -- who passes its locks on --------------------------------------------------------------------------- */
 
 /* Rows that it changed in place only: no keys, for the next one finds rows by what is in the index. */
-static bool may_pass(const struct txn *x, const struct record *r)
+static bool may_pass(const struct txns *t, const struct txn *x, const struct record *r)
 {
 	struct map_slot *m;
 	size_t at = 0;
 	uint32_t rows = 0;
 
-	if (r->parts || r->named || x->ddl.count || !r->touch_count || !r->touches[0].storage)
+	if (r->parts || r->named || x->ddl.count || !r->touch_count || !r->touches[0].storage ||
+	    txns_applied(t) > r->plan + INHERIT_LAG_MAX)
 		return false;
 	while ((m = map_next(&x->overlay.tables, &at))) {
 		const struct overlay_table *tab = m->value;
@@ -49,7 +51,7 @@ void inherit_submitted(struct txns *t, struct txn *x, const struct record *r)
 {
 	struct record *header;
 
-	if (!may_pass(x, r))
+	if (!may_pass(t, x, r))
 		return;
 	header = ARENA_NEW(&x->arena, struct record);
 	*header = *r;

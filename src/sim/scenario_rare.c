@@ -212,6 +212,7 @@ static void fetch_gone(struct world *w, int64_t from)
 static void run_fetch_gone(struct world *w)
 {
 	w->direct_links = 0; /* what is held up is the tree's links */
+	w->fan_out = 8;      /* and nobody looks for another place meanwhile */
 
 	struct client *admin = scenario_prepare(w);
 	uint64_t before = cover_counts[COVER_FETCH_NOT_HERE];

@@ -10,7 +10,7 @@ from valence_cluster import Cluster
 def main():
     cluster = Cluster(caches=2)
     transfers.create(cluster, "c1")
-    load = transfers.Load(cluster, ["c1", "c2"])
+    load = transfers.Load(cluster, ["c1", "c2"], refusals=("VN001",))  # no majority until it is back
     load.start()
     for turn in range(2):
         load.goes_on("before the archive is killed")

@@ -24,7 +24,7 @@ def wire(state):
 def main():
     cluster = Cluster(archives=1, caches=2)
     transfers.create(cluster, "c2")
-    load = transfers.Load(cluster, ["c1", "c2"], clients=4)
+    load = transfers.Load(cluster, ["c1", "c2"], clients=4, refusals=("VN001",))
     load.start()
     load.goes_on("before the cut", number=20)
     old = cluster.id_of("c2", at="a1")

@@ -543,6 +543,10 @@ void archive_joined(struct engine *e, uint64_t log_id, const struct seq_voters *
 		return;
 	}
 	e->voters = *voters;
+	/* of its own vote it hears from the log only: an earlier join, whose answer was lost, may be in the list */
+	for (uint32_t i = 0; i < e->voters.count; i++)
+		if (e->voters.at[i].id == e->me.voter_id)
+			e->voters.at[i].votes = false;
 	relay_set_log_id(e->relay, log_id);
 	if (identity_make(e, log_id, &err) != ST_OK || seq_start(e, &err) != ST_OK)
 		engine_fail(e, &err);

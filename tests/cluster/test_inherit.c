@@ -84,6 +84,22 @@ static void test_inherit_condition(void)
 	end();
 }
 
+/* Between the two somebody had the row without changing it, and passes as well. */
+static void test_inherit_key_share(void)
+{
+	begin();
+	CU_ASSERT_STRING_EQUAL(rig_sql(s[0], "create table u (id int primary key, n int); insert into u values (1, 0)"), "");
+	CU_ASSERT(rig_quiet(&r));
+	rig_send(s[0], "update t set n = n + 1 where id = 1");
+	rig_send(s[1], "begin; select 1 from t where id = 1 for key share; update u set n = 1 where id = 1; commit");
+	rig_send(s[2], "delete from t where id = 1 and n = 0");
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT(rig_answered(s[i], 10000000));
+	CU_ASSERT_STRING_EQUAL(rig_sql(s[3], "select n from t where id = 1"), "1\n");
+	CU_ASSERT_STRING_EQUAL(rig_sql(s[3], "select n from u"), "1\n");
+	end();
+}
+
 /* What is told before a commit is never of a change that is not decided. */
 static void test_inherit_blocks(void)
 {
@@ -151,6 +167,7 @@ void suite_cluster_inherit(void)
 
 	CU_ADD_TEST(suite, test_inherit_counter);
 	CU_ADD_TEST(suite, test_inherit_condition);
+	CU_ADD_TEST(suite, test_inherit_key_share);
 	CU_ADD_TEST(suite, test_inherit_blocks);
 	CU_ADD_TEST(suite, test_inherit_later_statement);
 	CU_ADD_TEST(suite, test_inherit_crash);

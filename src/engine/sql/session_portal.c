@@ -319,6 +319,7 @@ enum status portal_begin(struct sql_session *s, struct sql_portal *p, struct err
 			break;
 		case PORTAL_SNAPSHOT:
 			access_statement_inherits(s->access, s->block == BLOCK_IMPLICIT && root && root->writes && !root->has_rows &&
+							      p->bound->stmt->kind == STMT_QUERY &&
 							      root->plan->kind == PLAN_MODIFY &&
 							      root->plan->modify->kind != Q_INSERT);
 			st = access_statement_begin(s->access, err);

@@ -77,6 +77,8 @@ enum status access_advisory_lock(struct access *a, const struct advisory_name *n
 		l->counts[session][shared]++;
 	else if (!counted(l))
 		drop(a, l);
+	else
+		l->owner->victim = false; /* of a deadlock, in what it asked for now */
 	return st;
 }
 

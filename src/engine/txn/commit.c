@@ -346,7 +346,8 @@ void commit_doubt_over(struct txns *t, struct txn *x, enum verdict v, seq_index 
 {
 	x->commit->decided = true;
 	x->commit->verdict = v;
-	x->commit->cause = VOID_SENDER;
+	x->commit->first = v != VERDICT_OK && x->named ? replica_named(t->rp, x->name) : 0;
+	x->commit->cause = x->commit->first ? VOID_NAME : VOID_SENDER;
 	x->commit->at = index;
 	if (v == VERDICT_OK)
 		t->stats.commits++;

@@ -93,6 +93,7 @@ static bool inherited(const struct txn *y, rel_id storage, row_id row)
 	return false;
 }
 
+/* Its newest values, if it has changed the row. */
 static void inherit_row(struct txns *t, struct txn *y, const struct txn *x, rel_id storage, row_id row)
 {
 	struct overlay_table *tab = overlay_table((struct overlay *)&x->overlay, storage);
@@ -114,22 +115,11 @@ static void inherit_row(struct txns *t, struct txn *y, const struct txn *x, rel_
 	y->inherited_fresh = true;
 }
 
-void inherit_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t key_len)
+static void depend(struct txns *t, struct txn *y, struct txn *x)
 {
-	struct lock_owner_id before = lock_passed_by(t->locks, key, key_len, t->self, y->id);
-	struct inheritance dep = {.of = before.txn};
-	struct txn *x;
+	struct inheritance dep = {.of = x->id};
 	struct record *header;
-	rel_id storage;
-	row_id row;
 
-	if (!before.engine)
-		return;
-	x = txns_find(t, before.txn);
-	ASSERT(before.engine == t->self && x && x->sent);
-	memcpy(&storage, key + 1, 8);
-	memcpy(&row, key + 9, 8);
-	inherit_row(t, y, x, storage, row);
 	for (size_t i = 0; i < y->inherits.count; i++)
 		if (y->inherits.at[i].of == x->id)
 			return;
@@ -140,6 +130,24 @@ void inherit_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t
 	x->passed_on = true;
 	t->stats.grants_inherited++;
 	COVER(GRANT_INHERITED);
+}
+
+/* Of all who had it before in a mode that excludes this one, as not every one has changed it: the newest values are first. */
+void inherit_granted(struct txns *t, struct txn *y, const uint8_t *key, uint32_t key_len)
+{
+	struct lock_owner_id before;
+	rel_id storage;
+	row_id row;
+
+	memcpy(&storage, key + 1, 8);
+	memcpy(&row, key + 9, 8);
+	for (uint32_t n = 0; (before = lock_passed_by(t->locks, key, key_len, t->self, y->id, n)).engine; n++) {
+		struct txn *x = txns_find(t, before.txn);
+
+		ASSERT(before.engine == t->self && x && x->sent);
+		inherit_row(t, y, x, storage, row);
+		depend(t, y, x);
+	}
 }
 
 /* The statement runs anew: first of all its transaction has changed what it inherited. */

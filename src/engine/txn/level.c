@@ -7,14 +7,15 @@
  * which remembers it until it is decided: there is one at most, as each statement first waits for it.
  *
  * Definitions are answered at level archive, as those who hear of a table from its maker look for it at other engines; so are
- * named transactions, which are named because their outcome has to be known.
+ * named transactions, which are named because their outcome has to be known, and whoever has an advisory lock, which is to be
+ * given up when the next one can see what was done under it.
  */
 #include "base/cover.h"
 #include "engine/txn/txn_int.h"
 
 static enum commit_level level_of(const struct access *a, const struct txn *x)
 {
-	return x->named || x->ddl.count || x->intents.count || a->early ? COMMIT_ARCHIVE : a->level;
+	return x->named || x->ddl.count || x->intents.count || a->early || !list_empty(&a->advisory) ? COMMIT_ARCHIVE : a->level;
 }
 
 bool level_early(const struct access *a, const struct txn *x)

@@ -442,7 +442,8 @@ void lock_pass_owner(struct lock_table *lt, engine_id engine, txn_id txn)
 	tell_ready(lt);
 }
 
-struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key, uint32_t key_len, engine_id engine, txn_id txn)
+struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key, uint32_t key_len, engine_id engine, txn_id txn,
+				    uint32_t nth)
 {
 	const struct lock *l = bmap_find(&lt->locks, key, key_len);
 	const struct owner *ow = map_find2(&lt->owners, engine, txn);
@@ -454,7 +455,7 @@ struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key
 	for (it = own->of_lock.prev; it != &l->holders; it = it->prev) { /* in order of their grants */
 		const struct holding *h = CONTAINER_OF(it, struct holding, of_lock);
 
-		if (h->owner->passes && conflict(h->mode, own->mode))
+		if (h->owner->passes && conflict(h->mode, own->mode) && nth-- == 0)
 			return (struct lock_owner_id){h->owner->engine, h->owner->txn};
 	}
 	return (struct lock_owner_id){0, 0};

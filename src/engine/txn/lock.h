@@ -43,8 +43,9 @@ void lock_release_owner(struct lock_table *lt, engine_id engine, txn_id txn);
 void lock_release_engine(struct lock_table *lt, engine_id engine);
 /* What the owner holds is in the way of early requests no longer; of all others it is until released. */
 void lock_pass_owner(struct lock_table *lt, engine_id engine, txn_id txn);
-/* The newest holder before this one that passes and would have been in its way; engine 0: none. */
-struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key, uint32_t key_len, engine_id engine, txn_id txn);
+/* Holders before this one that pass and would have been in its way: the newest is nth 0. Engine 0: no more. */
+struct lock_owner_id lock_passed_by(const struct lock_table *lt, const void *key, uint32_t key_len, engine_id engine, txn_id txn,
+				    uint32_t nth);
 /* Does anybody hold or wait for a lock on this storage within rows [lo, hi), or on any key of it? */
 bool lock_any_rows(const struct lock_table *lt, rel_id storage, row_id lo, row_id hi);
 bool lock_any_keys(const struct lock_table *lt, rel_id storage);

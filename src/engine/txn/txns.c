@@ -152,8 +152,8 @@ static void undo_limit(struct txns *t)
 /* P26: who waits for others, cut off from the voters, is told so. What is on its way into the log goes on waiting (P25). */
 static void cut_off(struct txns *t)
 {
-	static const enum wait_kind writes[] = {WAIT_LOCK, WAIT_SEQUENCE, WAIT_INTENT, WAIT_SLOTS, WAIT_FLOW},
-				    reads[] = {WAIT_ATOM, WAIT_APPLIED, WAIT_AUDIT};
+	static const enum wait_kind writes[] = {WAIT_LOCK, WAIT_SEQUENCE, WAIT_INTENT, WAIT_SLOTS, WAIT_FLOW, WAIT_SUBMISSION},
+				    reads[] = {WAIT_ATOM, WAIT_APPLIED, WAIT_AUDIT, WAIT_SUBMISSION};
 
 	t->silence_us = t->host->silence_us(t->ctx);
 	for (size_t i = 0; t->silence_us > t->write_limit_us && i < sizeof writes / sizeof *writes; i++)

@@ -53,8 +53,24 @@ static engine_id slot_engine(const struct relay *r, const struct voter_slot *s)
 	return id;
 }
 
+/* One that was lost for good and the one that came in its place may have one address: who is there is not to be dialled twice. */
+static bool address_taken(const struct relay *r, const struct voter_slot *s)
+{
+	for (uint32_t i = 0; i < r->slot_count; i++) {
+		const struct voter_slot *o = &r->slots[i];
+
+		if (o != s && (o->link || o->dial) && !strcmp(o->address, s->address))
+			return true;
+	}
+	return false;
+}
+
 static void dial(struct relay *r, struct voter_slot *s)
 {
+	if (address_taken(r, s)) {
+		s->next_dial_us = relay_now(r) + BACKOFF_MAX_US;
+		return;
+	}
 	r->stats.redials++;
 	s->dial = rlink_dial(r, RELAY_ROLE_VOTER, s->address, s->engine, r->cfg.heartbeat_limit_us);
 	if (!s->dial)

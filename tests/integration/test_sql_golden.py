@@ -74,17 +74,18 @@ def main():
         return
     cluster = lib.Cluster(archives=1, caches=2)
     compare(cluster.base + 1, "setup")
-    index = psql_index(cluster.base + 1)
-    lib.psql(cluster.base + 2, "select valence.wait_for(%s, %d)" % (index, lib.WAIT_FOR_MS))
+    catch_up(cluster.base + 2, cluster.base + 1)
     for name in names[1:]:
-        for k in (1, 2):
-            compare(cluster.base + k, name)
-        if not name.startswith("read_"):
-            lib.psql(cluster.base + 1, "select valence.wait_for(%s, %d)" % (psql_index(cluster.base + 2), lib.WAIT_FOR_MS))
+        for here, there in ((cluster.base + 1, cluster.base + 2), (cluster.base + 2, cluster.base + 1)):
+            compare(here, name)
+            if not name.startswith("read_"):
+                catch_up(there, here)
 
 
-def psql_index(port):
-    return lib.psql(port, "select valence.applied_index()")[1]
+def catch_up(port, other):
+    """Until the engine has applied what the other one has."""
+    index = lib.psql(other, "select valence.applied_index()")[1]
+    lib.psql(port, "select valence.wait_for(%s, %d)" % (index, lib.WAIT_FOR_MS))
 
 
 main()
